@@ -1,0 +1,98 @@
+//! What users and operators ask over HTTP: the inbox behind `/api/notify`, health, and what this server is.
+//!
+//! Every answer about a notification is for the token's user alone.
+
+mod health;
+mod inbox;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use axum::routing::{delete, get, post};
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::auth::Auth;
+use crate::queue::Queue;
+use crate::store::Store;
+use crate::topic::Topic;
+
+/// Bounds of the answers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Rows of a history page.
+    pub max_page: u32,
+    /// Ids of a viewed or delete request.
+    pub max_ids: usize,
+    /// Longest time for an answer about a token, in milliseconds.
+    pub ask_timeout_ms: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_page: 200,
+            max_ids: 1_000,
+            ask_timeout_ms: 5_000,
+        }
+    }
+}
+
+impl Config {
+    /// Every mistake in this table, as (path below `api`, reason).
+    pub fn problems(&self) -> Vec<(String, String)> {
+        let mut problems = Vec::new();
+        if !(1..=10_000).contains(&self.max_page) {
+            problems.push(("max_page".into(), "must lie between 1 and 10000".into()));
+        }
+        if !(1..=100_000).contains(&self.max_ids) {
+            problems.push(("max_ids".into(), "must lie between 1 and 100000".into()));
+        }
+        if !(1..=600_000).contains(&self.ask_timeout_ms) {
+            problems.push(("ask_timeout_ms".into(), "must lie between 1 and 600000".into()));
+        }
+        problems
+    }
+}
+
+/// Everything that these routes need.
+pub struct Api {
+    pub config: Config,
+    pub auth: Arc<dyn Auth>,
+    pub store: Arc<dyn Store>,
+    pub queue: Arc<dyn Queue>,
+    pub topic: Arc<dyn Topic>,
+    /// Whether the process takes traffic: false before everything is up, and from the drain on.
+    pub ready: Arc<AtomicBool>,
+    /// For the page: how users and producers say who they are.
+    pub about: About,
+}
+
+/// `GET /api/about`.
+#[derive(Debug, Clone, Serialize)]
+pub struct About {
+    pub version: &'static str,
+    /// `dev` or `jwt`.
+    pub auth: &'static str,
+    /// `open`, or `key` when publishing needs `X-API-Key`.
+    pub publish: &'static str,
+}
+
+/// The routes of the API.
+pub fn routes(api: Arc<Api>) -> Router {
+    Router::new()
+        .route("/api/about", get(about))
+        .route("/api/notify/history", get(inbox::history))
+        .route("/api/notify/unread", get(inbox::unread))
+        .route("/api/notify/viewed", post(inbox::viewed))
+        .route("/api/notify/delete", delete(inbox::delete))
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .with_state(api)
+}
+
+async fn about(axum::extract::State(api): axum::extract::State<Arc<Api>>) -> Json<Value> {
+    Json(json!(api.about))
+}

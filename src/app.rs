@@ -1,0 +1,202 @@
+//! Builds everything, and owns the order of start and drain.
+//!
+//! Start: ports, then rooms, then the doors; ready last. Drain: readiness off, doors, dispatch, edge (at a pace), outcomes, ports.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use axum::serve::ListenerExt;
+use tokio::net::TcpListener;
+use tokio_util::task::TaskTracker;
+
+use crate::api::{self, About, Api};
+use crate::auth;
+use crate::config::Config;
+use crate::dispatch::Dispatcher;
+use crate::domain::kind::Kinds;
+use crate::edge::{self, Edge, Hub, Outcomes};
+use crate::ingest::{self, Ingest, Keys};
+use crate::lifecycle::Lifecycle;
+use crate::queue::{self, Queue};
+use crate::session::Rules;
+use crate::store::{self, Store};
+use crate::sweep;
+use crate::telemetry::metrics;
+use crate::topic;
+use crate::web;
+
+/// A server that runs.
+pub struct App {
+    /// Where HTTP and WebSocket are served.
+    pub address: SocketAddr,
+    /// Where `/metrics` is served.
+    pub metrics: Option<SocketAddr>,
+    /// The adapters, for people: queue, record, topic, tokens.
+    pub adapters: [(&'static str, &'static str); 4],
+    ready: Arc<AtomicBool>,
+    queue: Arc<dyn Queue>,
+    store: Arc<dyn Store>,
+    edge: Arc<Edge>,
+    stages: Stages,
+    drain_timeout: Duration,
+}
+
+/// What ends together, in the order in which it ends.
+struct Stages {
+    doors: Lifecycle,
+    dispatch: Lifecycle,
+    outcomes: Lifecycle,
+    rest: Lifecycle,
+}
+
+impl App {
+    /// Builds and starts everything; `abort` stops it at once.
+    pub async fn start(config: Config, lifecycle: &Lifecycle) -> anyhow::Result<Self> {
+        let stages = Stages {
+            doors: lifecycle.stage(),
+            dispatch: lifecycle.stage(),
+            outcomes: lifecycle.stage(),
+            rest: lifecycle.stage(),
+        };
+        let listen: SocketAddr = config.app.listen.parse().context("app.listen")?;
+        let listener = TcpListener::bind(listen)
+            .await
+            .with_context(|| format!("app.listen: {listen} can't be bound"))?;
+        let address = listener.local_addr()?;
+        let data = &config.app.data;
+        std::fs::create_dir_all(data).with_context(|| format!("app.data: {} can't be made", data.display()))?;
+        // First, so that what is counted from here on is counted.
+        let metrics = match (config.telemetry.listen.parse::<SocketAddr>(), metrics::install()) {
+            (Ok(listen), Some(handle)) => {
+                let served = metrics::serve(listen, handle, &stages.rest).await;
+                Some(served.with_context(|| format!("telemetry.listen: {listen} can't be bound"))?)
+            }
+            _ => None,
+        };
+
+        let kinds =
+            Arc::new(Kinds::compile(&config.domain).map_err(|problems| anyhow::anyhow!("domain: {problems:?}"))?);
+        let keys = Keys::read(&config.ingest.keys).map_err(|problems| anyhow::anyhow!("ingest: {problems:?}"))?;
+        let auth = auth::build(&config.auth, data)?;
+        let queue = queue::build(&config.queue, data).await?;
+        let store = store::build(&config.store, data).await?;
+        let hub = Arc::new(Hub::new());
+        let topic = topic::build(&config.topic, Arc::clone(&hub) as _);
+        let dev = config.auth.is_dev();
+
+        let outcomes = Outcomes::start(
+            Arc::clone(&store),
+            config.edge.max_outcomes,
+            config.edge.max_outcome_batch,
+            &stages.outcomes,
+        );
+        let dispatcher = Dispatcher {
+            lane: 0,
+            config: config.dispatch.clone(),
+            queue: Arc::clone(&queue),
+            store: Arc::clone(&store),
+            topic: Arc::clone(&topic),
+        };
+        stages.dispatch.spawn(dispatcher.run(stages.dispatch.clone()));
+        stages.rest.spawn(sweep::run(
+            config.sweep.clone(),
+            Arc::clone(&store),
+            stages.rest.clone(),
+        ));
+        stages.rest.spawn(sweep::sample(
+            Duration::from_millis(config.telemetry.sample_ms),
+            Arc::clone(&queue),
+            Arc::clone(&store),
+            stages.rest.clone(),
+        ));
+
+        let adapters = [
+            ("queue", queue.name()),
+            ("record", store.name()),
+            ("topic", topic.name()),
+            ("tokens", auth.name()),
+        ];
+        let edge = Arc::new(Edge {
+            rules: Arc::new(Rules::from(&config.session)),
+            max_per_user: config.session.max_per_user,
+            config: config.edge,
+            any_origin: dev,
+            auth: Arc::clone(&auth),
+            store: Arc::clone(&store),
+            topic: Arc::clone(&topic),
+            hub,
+            outcomes,
+            open: AtomicUsize::new(0),
+            tasks: TaskTracker::new(),
+        });
+        let ready = Arc::new(AtomicBool::new(false));
+        let api = Api {
+            config: config.api,
+            auth,
+            store: Arc::clone(&store),
+            queue: Arc::clone(&queue),
+            topic,
+            ready: Arc::clone(&ready),
+            about: About {
+                version: env!("CARGO_PKG_VERSION"),
+                auth: if dev { "dev" } else { "jwt" },
+                publish: if dev { "open" } else { "key" },
+            },
+        };
+        let ingest = Ingest::new(config.ingest, keys, dev, kinds, Arc::clone(&queue), Arc::clone(&store));
+        let routes = Router::new()
+            .merge(ingest::routes(Arc::new(ingest)))
+            .merge(api::routes(Arc::new(api)))
+            .merge(edge::routes(Arc::clone(&edge)))
+            .merge(web::routes());
+        let listener = listener.tap_io(|stream| {
+            // Small frames go out when they are written, not when more of them have gathered.
+            let _ = stream.set_nodelay(true);
+        });
+        let drain = stages.doors.drain.clone();
+        stages.doors.spawn(async move {
+            let server = axum::serve(listener, routes).with_graceful_shutdown(drain.cancelled_owned());
+            if let Err(error) = server.await {
+                tracing::error!(%error, "the HTTP server stopped");
+            }
+        });
+        ready.store(true, Ordering::Release);
+        Ok(Self {
+            address,
+            metrics,
+            adapters,
+            ready,
+            queue,
+            store,
+            edge,
+            stages,
+            drain_timeout: Duration::from_millis(config.app.drain_timeout_ms),
+        })
+    }
+
+    /// Ends everything in order, within the configured time. Says whether all of it was finished.
+    pub async fn drain(self) -> bool {
+        let limit = self.drain_timeout;
+        self.ready.store(false, Ordering::Release);
+        let abort = self.stages.rest.abort.clone();
+        let steps = async {
+            let doors = self.stages.doors.drained(limit).await;
+            let dispatch = self.stages.dispatch.drained(limit).await;
+            self.edge.drain().await;
+            let outcomes = self.stages.outcomes.drained(limit).await;
+            let rest = self.stages.rest.drained(limit).await;
+            self.queue.close().await;
+            self.store.close().await;
+            doors && dispatch && outcomes && rest
+        };
+        tokio::select! {
+            done = steps => done,
+            () = tokio::time::sleep(limit) => false,
+            () = abort.cancelled() => false,
+        }
+    }
+}

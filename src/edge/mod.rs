@@ -1,0 +1,135 @@
+//! The edge: transports in, sessions behind them, and what they hear.
+//!
+//! One task a connection. It shares the hub (who is here and what rings), the outcomes (confirmations on their way to the record), and the rules.
+
+mod connection;
+mod hub;
+mod mailbox;
+mod origin;
+mod outcomes;
+mod routes;
+mod transport;
+mod websocket;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio_util::task::TaskTracker;
+
+pub use hub::Hub;
+pub use outcomes::Outcomes;
+pub use routes::routes;
+
+use crate::auth::Auth;
+use crate::session::{Disconnect, Reason, Rules};
+use crate::store::Store;
+use crate::topic::Topic;
+
+/// How connections are held.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Connections at once; further ones get 503. Each takes a file descriptor.
+    pub max_connections: usize,
+    /// Octets of one WebSocket message, which may hold several frames.
+    pub max_message: usize,
+    /// Octets read at once; allocated for every connection.
+    pub read_buffer: usize,
+    /// Deliveries that wait for a session's task. What has a record is read from it later; too many others end the session.
+    pub mailbox: usize,
+    /// How long a client may take to accept what is sent to it, in milliseconds.
+    pub write_timeout_ms: u64,
+    /// How long to wait for an answer about a token, or for a place among the outcomes, in milliseconds.
+    pub ask_timeout_ms: u64,
+    /// How long a client may take to answer a close, in milliseconds.
+    pub close_timeout_ms: u64,
+    /// Confirmations that wait for the record, and how many one transaction takes.
+    pub max_outcomes: usize,
+    pub max_outcome_batch: usize,
+    /// Sessions that a drain closes a second.
+    pub drain_per_second: u32,
+    /// A drained client is asked to come back within this time, at a moment of its own, in milliseconds.
+    pub return_within_ms: u64,
+    /// Origins of pages that may connect, such as `https://shop.example`, beside the server's own. In dev mode any may.
+    pub origins: Vec<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_connections: 15_000,
+            max_message: 1_048_576,
+            read_buffer: 1_024,
+            mailbox: 1_024,
+            write_timeout_ms: 10_000,
+            ask_timeout_ms: 5_000,
+            close_timeout_ms: 2_000,
+            max_outcomes: 16_384,
+            max_outcome_batch: 500,
+            drain_per_second: 2_000,
+            return_within_ms: 5_000,
+            origins: Vec::new(),
+        }
+    }
+}
+
+impl Config {
+    /// Every mistake in this table, as (path below `edge`, reason).
+    pub fn problems(&self) -> Vec<(String, String)> {
+        let bounds = [
+            ("max_connections", self.max_connections as u64, 1, 10_000_000),
+            ("max_message", self.max_message as u64, 1_024, 33_554_431),
+            ("read_buffer", self.read_buffer as u64, 256, 1_048_576),
+            ("mailbox", self.mailbox as u64, 1, 1_000_000),
+            ("write_timeout_ms", self.write_timeout_ms, 1, 600_000),
+            ("ask_timeout_ms", self.ask_timeout_ms, 1, 600_000),
+            ("close_timeout_ms", self.close_timeout_ms, 1, 10_000),
+            ("max_outcomes", self.max_outcomes as u64, 1, 10_000_000),
+            ("max_outcome_batch", self.max_outcome_batch as u64, 1, 10_000),
+            ("drain_per_second", u64::from(self.drain_per_second), 1, 1_000_000),
+            ("return_within_ms", self.return_within_ms, 0, 300_000),
+        ];
+        bounds
+            .into_iter()
+            .filter(|(_, value, least, most)| !(least..=most).contains(&value))
+            .map(|(path, _, least, most)| (path.to_owned(), format!("must lie between {least} and {most}")))
+            .collect()
+    }
+}
+
+/// What all connections of this node share.
+pub struct Edge {
+    pub config: Config,
+    pub rules: Arc<Rules>,
+    pub max_per_user: u32,
+    /// In dev mode pages of any origin may connect.
+    pub any_origin: bool,
+    pub auth: Arc<dyn Auth>,
+    pub store: Arc<dyn Store>,
+    pub topic: Arc<dyn Topic>,
+    pub hub: Arc<Hub>,
+    pub outcomes: Outcomes,
+    pub open: AtomicUsize,
+    /// Owns the connections' tasks, so that a drain waits for them.
+    pub tasks: TaskTracker,
+}
+
+impl Edge {
+    /// Closes every session, at a pace: clients that all came back at once would be a storm.
+    pub async fn drain(&self) {
+        const TICKS_PER_SECOND: u32 = 20;
+        let mailboxes = self.hub.all();
+        let per_tick = (self.config.drain_per_second / TICKS_PER_SECOND).max(1) as usize;
+        let mut tick = tokio::time::interval(Duration::from_secs(1) / TICKS_PER_SECOND);
+        for some in mailboxes.chunks(per_tick) {
+            tick.tick().await;
+            for mailbox in some {
+                mailbox.end(Disconnect::new(Reason::Draining, "the server is going away; come back"));
+            }
+        }
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}

@@ -1,0 +1,97 @@
+//! Confirmations on their way to the record: batched over all sessions, held while the record is away.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::mailbox::Mailbox;
+use crate::lifecycle::{Backoff, Lifecycle, wall_clock};
+use crate::session::Confirm;
+use crate::store::{Confirmation, Confirmed, Store};
+use crate::telemetry::events;
+
+/// Hands confirmations to the task that stores them.
+#[derive(Clone)]
+pub struct Outcomes(mpsc::Sender<Job>);
+
+/// What one frame confirmed.
+pub struct Job {
+    pub user: Arc<str>,
+    pub confirm: Confirm,
+    /// Who is told when it is stored: the session that holds the ticket.
+    pub reply: Option<Arc<Mailbox>>,
+}
+
+impl Outcomes {
+    /// Starts the task. It ends at the drain, after what was handed in is stored.
+    pub fn start(store: Arc<dyn Store>, bound: usize, max_batch: usize, lifecycle: &Lifecycle) -> Self {
+        let (sender, mut jobs) = mpsc::channel::<Job>(bound);
+        let drain = lifecycle.drain.clone();
+        lifecycle.spawn(async move {
+            let mut batch = Vec::new();
+            loop {
+                let received = tokio::select! {
+                    received = jobs.recv_many(&mut batch, max_batch) => received,
+                    () = drain.cancelled(), if !jobs.is_closed() => {
+                        jobs.close();
+                        continue;
+                    }
+                };
+                if received == 0 {
+                    return;
+                }
+                store_batch(&*store, &mut batch).await;
+            }
+        });
+        Self(sender)
+    }
+
+    /// Hands one over; waits while the bound is reached. `false` when the process ends.
+    pub async fn hand(&self, job: Job) -> bool {
+        self.0.send(job).await.is_ok()
+    }
+}
+
+async fn store_batch(store: &dyn Store, batch: &mut Vec<Job>) {
+    let confirmations: Vec<_> = batch.iter().flat_map(Job::confirmations).collect();
+    let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
+    let mut failed = false;
+    let results = loop {
+        let now = wall_clock();
+        match store.confirm(&confirmations, now).await {
+            Ok(results) => break results,
+            // Held, however long it takes: what a client confirmed must not come back because the record was away.
+            Err(error) => events::record_failed("confirm", &error, confirmations.len()),
+        }
+        failed = true;
+        tokio::time::sleep(backoff.delay()).await;
+    };
+    if failed {
+        events::record_recovered("confirm");
+    }
+    let now = wall_clock();
+    let mut results = results.into_iter();
+    for job in batch.drain(..) {
+        let mut first = None;
+        for result in results.by_ref().take(job.confirm.ids.len()) {
+            if let Confirmed::First { created, .. } = result {
+                events::acked(created, now);
+            }
+            first.get_or_insert(result.seq());
+        }
+        if let Some(mailbox) = job.reply {
+            mailbox.confirmed(job.confirm, first.flatten());
+        }
+    }
+}
+
+impl Job {
+    fn confirmations(&self) -> impl Iterator<Item = Confirmation> {
+        self.confirm.ids.iter().map(|id| Confirmation {
+            user: Arc::clone(&self.user),
+            id: id.clone(),
+            look_only: self.confirm.look_only,
+        })
+    }
+}

@@ -1,0 +1,113 @@
+//! The door: drafts in, receipts out. What it answers "accepted" to is in the durable queue; everything else gets a refusal that names the
+//! field and the reason.
+
+mod answer;
+mod demo;
+pub mod door;
+mod keys;
+mod routes;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+pub use door::{Door, Receipt, Refusal};
+pub use keys::{KeyConfig, Keys};
+pub use routes::routes;
+
+use crate::domain::kind::Kinds;
+use crate::queue::Queue;
+use crate::store::Store;
+
+/// How notifications are taken over HTTP.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Largest request body, in bytes; at most 32 MiB.
+    pub max_body: usize,
+    /// Notifications that one request may hold.
+    pub max_array: usize,
+    /// Longest time that a request body may take to arrive, in milliseconds.
+    pub read_timeout_ms: u64,
+    /// Longest time until a receipt, in milliseconds; beyond it the producer gets 503 and may retry under the same key.
+    pub accept_timeout_ms: u64,
+    /// Who may use the demo endpoints outside dev mode.
+    pub demo: Demo,
+    /// Producers by name, each with the key that it sends as `X-API-Key`.
+    pub keys: BTreeMap<String, KeyConfig>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Demo {
+    /// Who has an API key.
+    Key,
+    /// Anybody. Said at start.
+    Open,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_body: 8_388_608,
+            max_array: 1_000,
+            read_timeout_ms: 15_000,
+            accept_timeout_ms: 10_000,
+            demo: Demo::Key,
+            keys: BTreeMap::new(),
+        }
+    }
+}
+
+impl Config {
+    /// Every mistake in this table, as (path below `ingest`, reason).
+    pub fn problems(&self) -> Vec<(String, String)> {
+        let mut problems = Vec::new();
+        if !(1_024..=33_554_431).contains(&self.max_body) {
+            problems.push(("max_body".into(), "must lie between 1024 and 33554431 bytes".into()));
+        }
+        if !(1..=10_000).contains(&self.max_array) {
+            problems.push(("max_array".into(), "must lie between 1 and 10000".into()));
+        }
+        for (path, value) in [
+            ("read_timeout_ms", self.read_timeout_ms),
+            ("accept_timeout_ms", self.accept_timeout_ms),
+        ] {
+            if !(1..=600_000).contains(&value) {
+                problems.push((path.into(), "must lie between 1 and 600000".into()));
+            }
+        }
+        if let Err(found) = Keys::read(&self.keys) {
+            problems.extend(found);
+        }
+        problems
+    }
+}
+
+/// Everything that the door's routes need.
+pub struct Ingest {
+    pub config: Config,
+    pub door: Door,
+    pub keys: Keys,
+    /// In dev mode everybody may publish.
+    pub open: bool,
+}
+
+impl Ingest {
+    pub fn new(
+        config: Config,
+        keys: Keys,
+        open: bool,
+        kinds: Arc<Kinds>,
+        queue: Arc<dyn Queue>,
+        store: Arc<dyn Store>,
+    ) -> Self {
+        Self {
+            door: Door { kinds, queue, store },
+            config,
+            keys,
+            open,
+        }
+    }
+}

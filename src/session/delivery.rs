@@ -1,0 +1,256 @@
+//! How parcels and pages reach the client, and what time does to what is unconfirmed.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::disconnect::{Disconnect, Reason};
+use super::frames::Turn;
+use super::inbox::{Bell, Gap};
+use super::outbox::Due;
+use super::parcel::{Address, Parcel};
+use super::personal;
+use super::subscriptions::{AckMode, Subscription};
+use super::{Delivered, Output, PageRead};
+use crate::domain::envelope::{Content, Envelope, Message};
+use crate::domain::kind;
+use crate::domain::notification::Audience;
+use crate::stomp::Action;
+
+/// Deliveries without a record that a session remembers: enough for who confirms them one by one, few for who doesn't.
+const REMEMBERED: usize = 256;
+const REMEMBERED_AUTO: usize = 16;
+
+impl Turn<'_> {
+    /// An envelope arrived.
+    pub fn parcel(&mut self, parcel: &Arc<Parcel>) -> Result<(), Disconnect> {
+        match &parcel.envelope.to {
+            Audience::User(_) => self.personal_parcel(parcel),
+            Audience::Everyone => self.tell_once(parcel, personal::DESTINATION),
+            Audience::Topic(destination) => self.tell_once(parcel, destination),
+        }
+        Ok(())
+    }
+
+    /// Bells up to `seq` were lost.
+    pub fn missed(&mut self, seq: u64) -> Result<(), Disconnect> {
+        if let Some(personal) = &mut self.connected.personal {
+            personal.inbox.ring(seq, false);
+        }
+        self.read_more();
+        Ok(())
+    }
+
+    /// A page of the inbox came, or could not be read.
+    pub fn page(&mut self, page: Option<PageRead>) -> Result<(), Disconnect> {
+        let Some(personal) = &mut self.connected.personal else {
+            // Unsubscribed meanwhile.
+            return Ok(());
+        };
+        let Some(page) = page else {
+            personal.read_failed(self.now.instant);
+            return Ok(());
+        };
+        let last = page.rows.last().and_then(|row| row.seq);
+        let judged = personal
+            .inbox
+            .page(last, page.complete, page.last_seq, page.removed_through);
+        if let Some(gap) = judged.gap {
+            self.tell_gap(&gap);
+        }
+        if !judged.discard {
+            for row in page.rows {
+                let replayed = row.seq.is_some_and(|seq| seq <= judged.joined_at);
+                let parcel = Arc::new(Parcel::new(Envelope {
+                    to: Audience::User(row.receiver.clone()),
+                    content: Content::Message(row),
+                }));
+                self.deliver(&parcel, replayed);
+            }
+        }
+        self.read_more();
+        Ok(())
+    }
+
+    /// Time has passed.
+    pub fn timeout(&mut self) -> Result<(), Disconnect> {
+        if let Some(leaving) = self
+            .connected
+            .leaving
+            .take_if(|leaving| leaving.deadline <= self.now.instant)
+        {
+            return Err(self.leave(leaving));
+        }
+        self.send_due();
+        self.read_more();
+        while let Some(action) = self.connected.heartbeat.poll(self.now.instant) {
+            match action {
+                Action::Send => self.outputs.push_back(Output::Send(Bytes::from_static(b"\n"))),
+                Action::Dead => {
+                    let detail = "the heart-beat that CONNECT promised did not come";
+                    return Err(Disconnect::new(Reason::HeartbeatMissed, detail));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub fn check_expiry(&self) -> Result<(), Disconnect> {
+        match self.connected.expires {
+            Some(expires) if expires <= self.now.instant => {
+                let detail = "the token has expired: connect with a fresh one, or send one to /app/token in time";
+                Err(Disconnect::new(Reason::Token("token-expired"), detail))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Asks for the next page, if there is something to read and room for it.
+    pub fn read_more(&mut self) {
+        if let Some(personal) = &mut self.connected.personal
+            && let Some(read) = personal.next_read(self.rules.window, self.now.instant)
+        {
+            self.outputs.push_back(Output::Read(read));
+        }
+    }
+
+    /// Tells a subscription that came later what the session holds unconfirmed.
+    pub fn tell_again(&mut self, subscription: &Subscription) {
+        let Some(personal) = &self.connected.personal else {
+            return;
+        };
+        let address = address(self.connected.version, subscription);
+        for (parcel, attempt, last_sent) in personal.outbox.iter() {
+            let frame = parcel.again(address, attempt, last_sent);
+            self.outputs.push_back(Output::Deliver(Delivered::Again, frame));
+        }
+    }
+
+    fn personal_parcel(&mut self, parcel: &Arc<Parcel>) {
+        let window = self.rules.window;
+        let Some(personal) = &mut self.connected.personal else {
+            return;
+        };
+        match parcel.seq() {
+            Some(seq) => {
+                let room = personal.room(window) > 0;
+                match personal.inbox.ring(seq, room) {
+                    Bell::Deliver => self.deliver(parcel, false),
+                    Bell::Old => {}
+                    Bell::Later => self.read_more(),
+                }
+            }
+            None => {
+                self.forget_deleted(parcel);
+                let Some(personal) = &self.connected.personal else {
+                    return;
+                };
+                if personal.outbox.transient() < window {
+                    self.deliver(parcel, false);
+                } else {
+                    self.outputs.push_back(Output::Dropped);
+                }
+            }
+        }
+    }
+
+    /// What its user deleted elsewhere isn't sent again.
+    fn forget_deleted(&mut self, parcel: &Parcel) {
+        if let (Content::Message(message), Some(personal)) = (&parcel.envelope.content, &mut self.connected.personal)
+            && message.kind == kind::NOTIFY_DELETED
+            && let Ok(deleted) = serde_json::from_str::<kind::Ids>(message.data.get())
+        {
+            for id in &deleted.ids {
+                personal.outbox.remove(id);
+            }
+        }
+    }
+
+    /// First delivery of what has to be confirmed, on each subscription to the personal queue.
+    fn deliver(&mut self, parcel: &Arc<Parcel>, replayed: bool) {
+        let Some(personal) = &mut self.connected.personal else {
+            return;
+        };
+        personal.outbox.sent(Arc::clone(parcel), &self.rules.resend, self.now);
+        let created = match &parcel.envelope.content {
+            Content::Message(message) if !replayed => Some(message.created),
+            _ => None,
+        };
+        let version = self.connected.version;
+        for subscription in self.connected.subscriptions.to(personal::DESTINATION) {
+            let frame = parcel.first(address(version, subscription), replayed);
+            self.outputs
+                .push_back(Output::Deliver(Delivered::First { created }, frame));
+        }
+        self.connected.heartbeat.on_sent(self.now.instant);
+    }
+
+    /// Delivery of what needs no confirmation.
+    fn tell_once(&mut self, parcel: &Arc<Parcel>, destination: &str) {
+        let version = self.connected.version;
+        let mut remember = None;
+        for subscription in self.connected.subscriptions.to(destination) {
+            let most = if subscription.ack == AckMode::Auto {
+                REMEMBERED_AUTO
+            } else {
+                REMEMBERED
+            };
+            remember = remember.max(Some(most));
+            let frame = parcel.first(address(version, subscription), false);
+            self.outputs.push_back(Output::Deliver(Delivered::Once, frame));
+        }
+        if let Some(most) = remember {
+            self.connected.recent.note(parcel, most);
+            self.connected.heartbeat.on_sent(self.now.instant);
+        }
+    }
+
+    fn tell_gap(&mut self, gap: &Gap) {
+        let data = serde_json::json!({"requested": gap.requested, "from": gap.from});
+        let user = &self.connected.identity.user;
+        let parcel = Arc::new(Parcel::new(Envelope {
+            to: Audience::User(user.to_string()),
+            content: Content::Message(Message {
+                id: crate::domain::id::generate(),
+                kind: kind::REPLAY_GAP.into(),
+                receiver: user.to_string(),
+                data: serde_json::value::to_raw_value(&data).expect("numbers are JSON"),
+                viewed: false,
+                created: self.now.wall,
+                seq: None,
+            }),
+        }));
+        self.tell_once(&parcel, personal::DESTINATION);
+    }
+
+    fn send_due(&mut self) {
+        let Some(personal) = &mut self.connected.personal else {
+            return;
+        };
+        let version = self.connected.version;
+        for due in personal.outbox.take_due(&self.rules.resend, self.now) {
+            match due {
+                Due::GivenUp => self.outputs.push_back(Output::GivenUp),
+                Due::Again {
+                    parcel,
+                    attempt,
+                    last_sent,
+                } => {
+                    for subscription in self.connected.subscriptions.to(personal::DESTINATION) {
+                        let frame = parcel.again(address(version, subscription), attempt, last_sent);
+                        self.outputs.push_back(Output::Deliver(Delivered::Again, frame));
+                    }
+                    self.connected.heartbeat.on_sent(self.now.instant);
+                }
+            }
+        }
+    }
+}
+
+fn address<'a>(version: crate::stomp::Version, subscription: &'a Subscription) -> Address<'a> {
+    Address {
+        version,
+        subscription: subscription.id.as_deref(),
+        destination: &subscription.destination,
+    }
+}

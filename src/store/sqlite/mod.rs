@@ -1,0 +1,269 @@
+//! The record in a SQLite file: for a node that is alone. One connection writes, several read.
+//!
+//! WAL with `synchronous=FULL`: a commit returns after its sync. Readers never wait for the writer.
+
+mod inbox;
+mod insert;
+mod outcomes;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, FromRow, Row};
+
+use super::{Batch, Confirmation, Confirmed, Lane, Page, PageQuery, Placed, Store, StoreError, Swept};
+use crate::domain::envelope::Message;
+use crate::domain::notification::BodyHash;
+use crate::domain::outcome::Outcome;
+use crate::domain::time::EpochMs;
+
+/// Settings of the SQLite record.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Connections that read at once.
+    pub readers: u32,
+    /// Longest wait for a connection and its answer, in milliseconds.
+    pub timeout_ms: u64,
+    /// `full`: a commit returns after its sync. `off`: it may be lost with the power.
+    pub synchronous: Synchronous,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Synchronous {
+    Full,
+    Off,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            readers: 4,
+            timeout_ms: 10_000,
+            synchronous: Synchronous::Full,
+        }
+    }
+}
+
+impl Config {
+    pub fn problems(&self) -> Vec<(String, String)> {
+        let mut problems = Vec::new();
+        if !(1..=64).contains(&self.readers) {
+            problems.push(("sqlite.readers".into(), "must lie between 1 and 64".into()));
+        }
+        if !(100..=600_000).contains(&self.timeout_ms) {
+            problems.push(("sqlite.timeout_ms".into(), "must lie between 100 and 600000".into()));
+        }
+        problems
+    }
+}
+
+pub struct Sqlite {
+    path: PathBuf,
+    writer: SqlitePool,
+    readers: SqlitePool,
+    timeout: Duration,
+}
+
+const FILE: &str = "record.db";
+
+/// The columns that [`message`] reads.
+const MESSAGE: &str = "id, type, receiver, data, viewed, created, seq";
+
+impl Sqlite {
+    /// Opens (or creates) `record.db` in `data` and brings its schema up to date.
+    pub async fn open(config: &Config, data: &Path) -> Result<Self, StoreError> {
+        let path = data.join(FILE);
+        let timeout = Duration::from_millis(config.timeout_ms);
+        let options = SqliteConnectOptions::new()
+            .filename(&path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(match config.synchronous {
+                Synchronous::Full => SqliteSynchronous::Full,
+                Synchronous::Off => SqliteSynchronous::Off,
+            })
+            .pragma("wal_autocheckpoint", "4000")
+            .busy_timeout(timeout)
+            .disable_statement_logging();
+        let refused = |error: sqlx::Error| StoreError::Refused(explain(&path, &error));
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(timeout)
+            .connect_with(options.clone())
+            .await
+            .map_err(refused)?;
+        sqlx::migrate!("migrations/sqlite")
+            .run(&writer)
+            .await
+            .map_err(|error| StoreError::Refused(format!("{}: {error}", path.display())))?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(config.readers)
+            .acquire_timeout(timeout)
+            .connect_with(options.pragma("query_only", "on"))
+            .await
+            .map_err(refused)?;
+        Ok(Self {
+            path,
+            writer,
+            readers,
+            timeout,
+        })
+    }
+
+    /// Runs one verb within the deadline and puts its error into words.
+    async fn within<T>(&self, work: impl Future<Output = Result<T, sqlx::Error>> + Send) -> Result<T, StoreError> {
+        match tokio::time::timeout(self.timeout, work).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(sqlx::Error::PoolTimedOut)) | Err(_) => Err(StoreError::TimedOut(self.timeout)),
+            Ok(Err(error)) => Err(StoreError::Unavailable(explain(&self.path, &error))),
+        }
+    }
+}
+
+#[async_trait]
+impl Store for Sqlite {
+    fn name(&self) -> &'static str {
+        "sqlite"
+    }
+
+    async fn claim(&self, lane: u32) -> Result<u64, StoreError> {
+        self.within(async {
+            let epoch: i64 = sqlx::query_scalar(
+                "insert into lane (lane, epoch) values (?, 1) on conflict (lane) do update set epoch = epoch + 1 returning epoch",
+            )
+            .bind(lane)
+            .fetch_one(&self.writer)
+            .await?;
+            Ok(epoch as u64)
+        })
+        .await
+    }
+
+    async fn insert(&self, batch: &Batch) -> Result<Vec<Placed>, StoreError> {
+        self.within(insert::insert(&self.writer, batch))
+            .await?
+            .ok_or(StoreError::Fenced)
+    }
+
+    async fn lookup(&self, ids: &[&str]) -> Result<Vec<Option<BodyHash>>, StoreError> {
+        self.within(insert::lookup(&self.readers, ids)).await
+    }
+
+    async fn page(&self, query: &PageQuery) -> Result<Page, StoreError> {
+        self.within(inbox::page(&self.readers, query)).await
+    }
+
+    async fn confirm(&self, confirmations: &[Confirmation], now: EpochMs) -> Result<Vec<Confirmed>, StoreError> {
+        self.within(outcomes::confirm(&self.writer, confirmations, now)).await
+    }
+
+    async fn history(&self, user: &str, before: EpochMs, skip: u64, limit: u32) -> Result<Vec<Message>, StoreError> {
+        self.within(inbox::history(&self.readers, user, before, skip, limit))
+            .await
+    }
+
+    async fn unread(&self, user: &str) -> Result<u64, StoreError> {
+        self.within(inbox::unread(&self.readers, user)).await
+    }
+
+    async fn mark_viewed(&self, user: &str, ids: &[String], now: EpochMs) -> Result<Vec<String>, StoreError> {
+        self.within(outcomes::mark_viewed(&self.writer, user, ids, now)).await
+    }
+
+    async fn delete(&self, user: &str, ids: &[String], now: EpochMs) -> Result<Vec<String>, StoreError> {
+        self.within(outcomes::delete(&self.writer, user, ids, now)).await
+    }
+
+    async fn sweep(&self, cutoff: EpochMs, limit: u32) -> Result<Swept, StoreError> {
+        self.within(outcomes::sweep(&self.writer, cutoff, limit)).await
+    }
+
+    async fn lanes(&self) -> Result<Vec<Lane>, StoreError> {
+        self.within(async {
+            let rows = sqlx::query(
+                "select lane.*, (select count(*) from notify_log where outcome = 0 and notify_log.lane = lane.lane) as open \
+                 from lane order by lane",
+            )
+            .fetch_all(&self.readers)
+            .await?;
+            rows.iter().map(lane).collect()
+        })
+        .await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        // A write that changes nothing still fails on a full or read-only disk.
+        self.within(async {
+            sqlx::query("update lane set epoch = epoch where lane = 0")
+                .execute(&self.writer)
+                .await
+                .map(drop)
+        })
+        .await
+    }
+
+    async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+fn message(row: &SqliteRow) -> Result<Message, sqlx::Error> {
+    let data: String = row.try_get("data")?;
+    Ok(Message {
+        id: row.try_get("id")?,
+        kind: row.try_get("type")?,
+        receiver: row.try_get("receiver")?,
+        data: RawValue::from_string(data).map_err(|error| sqlx::Error::Decode(error.into()))?,
+        viewed: row.try_get("viewed")?,
+        created: row.try_get("created")?,
+        seq: Some(row.try_get::<i64, _>("seq")? as u64),
+    })
+}
+
+fn lane(row: &SqliteRow) -> Result<Lane, sqlx::Error> {
+    let count = |column: &str| row.try_get::<i64, _>(column).map(|n| n as u64);
+    Ok(Lane {
+        lane: count("lane")? as u32,
+        epoch: count("epoch")?,
+        settled: count("settled")?,
+        position: count("position")?,
+        stored: count("stored")?,
+        duplicates: count("duplicates")?,
+        transient: count("transient")?,
+        refused: count("refused")?,
+        ended: Outcome::ALL
+            .into_iter()
+            .map(|outcome| Ok((outcome, count(outcome.name())?)))
+            .collect::<Result<_, sqlx::Error>>()?,
+        open: count("open")?,
+    })
+}
+
+/// SQLite's words, with what an operator can do about the common ones.
+fn explain(path: &Path, error: &sqlx::Error) -> String {
+    let text = error.to_string();
+    let help = if text.contains("disk is full") {
+        ": free some space on its disk"
+    } else if text.contains("readonly") {
+        ": it can't be written to; check its permissions and mount"
+    } else {
+        ""
+    };
+    format!("{}: {text}{help}", path.display())
+}
+
+#[derive(FromRow)]
+struct Known {
+    id: String,
+    body_hash: Vec<u8>,
+    seq: i64,
+}

@@ -1,0 +1,94 @@
+//! Housekeeping: ends and removes what retention is over for, and samples the gauges that have to be asked for. It never delivers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::lifecycle::{Lifecycle, wall_clock};
+use crate::queue::Queue;
+use crate::store::Store;
+use crate::telemetry::events;
+
+/// What is kept, and for how long.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Age at which a notification is removed, in seconds. One that is still unconfirmed ends as expired.
+    pub retention_seconds: u64,
+    /// How often to look, in milliseconds.
+    pub every_ms: u64,
+    /// Rows that one transaction removes.
+    pub batch: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            retention_seconds: 90 * 24 * 3600,
+            every_ms: 60_000,
+            batch: 500,
+        }
+    }
+}
+
+impl Config {
+    /// Every mistake in this table, as (path below `sweep`, reason).
+    pub fn problems(&self) -> Vec<(String, String)> {
+        let mut problems = Vec::new();
+        if self.retention_seconds == 0 || self.retention_seconds > 100 * 366 * 24 * 3600 {
+            problems.push(("retention_seconds".into(), "must lie between 1 and 100 years".into()));
+        }
+        if !(10..=86_400_000).contains(&self.every_ms) {
+            problems.push(("every_ms".into(), "must lie between 10 and 86400000".into()));
+        }
+        if !(1..=10_000).contains(&self.batch) {
+            problems.push(("batch".into(), "must lie between 1 and 10000".into()));
+        }
+        problems
+    }
+}
+
+/// Removes what is older than retention, until the drain.
+pub async fn run(config: Config, store: Arc<dyn Store>, lifecycle: Lifecycle) {
+    let mut tick = tokio::time::interval(Duration::from_millis(config.every_ms));
+    while lifecycle.drain.run_until_cancelled(tick.tick()).await.is_some() {
+        // Batch by batch, so that deliveries find the record free in between.
+        while !lifecycle.drain.is_cancelled() {
+            let cutoff = wall_clock() - (config.retention_seconds * 1_000) as i64;
+            match store.sweep(cutoff, config.batch).await {
+                Ok(swept) if swept.removed == 0 => break,
+                Ok(swept) => events::swept(swept.expired, swept.removed),
+                Err(error) => {
+                    events::record_failed("sweep", &error, 0);
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// Samples the queue's depth and the record's tallies, until the drain.
+pub async fn sample(every: Duration, queue: Arc<dyn Queue>, store: Arc<dyn Store>, lifecycle: Lifecycle) {
+    let mut tick = tokio::time::interval(every);
+    while lifecycle.drain.run_until_cancelled(tick.tick()).await.is_some() {
+        if let Ok(depth) = queue.depth().await {
+            events::queue_sampled(depth.last_sequence, depth.pending);
+        }
+        match store.lanes().await {
+            Ok(lanes) => {
+                for lane in lanes {
+                    let counted = [
+                        ("stored", lane.stored),
+                        ("duplicates", lane.duplicates),
+                        ("transient", lane.transient),
+                        ("refused", lane.refused),
+                    ];
+                    let ended = lane.ended.into_iter().map(|(outcome, count)| (outcome.name(), count));
+                    events::record_sampled(lane.open, counted.into_iter().chain(ended));
+                }
+            }
+            Err(error) => events::record_failed("lanes", &error, 0),
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! What happens, one function a happening: each counts and logs it once.
+
+use ::metrics::{counter, gauge, histogram};
+
+use super::metrics as names;
+use crate::domain::notification::Audience;
+use crate::domain::time::EpochMs;
+
+/// The queue took a notification.
+pub fn accepted(to: &Audience) {
+    let audience = match to {
+        Audience::User(_) => "user",
+        Audience::Topic(_) => "topic",
+        Audience::Everyone => "everyone",
+    };
+    counter!(names::ACCEPTED, "audience" => audience).increment(1);
+}
+
+/// The door refused a notification.
+pub fn refused(code: &'static str) {
+    counter!(names::REFUSED, "code" => code).increment(1);
+}
+
+/// A notification entered the record.
+pub fn stored(created: EpochMs, now: EpochMs) {
+    counter!(names::STORED).increment(1);
+    histogram!(names::ACCEPT_TO_STORED).record(seconds(created, now));
+}
+
+/// The record had it already.
+pub fn duplicate() {
+    counter!(names::DUPLICATES).increment(1);
+}
+
+/// An entry can never pass.
+pub fn dead_letter(id: &str, sequence: u64, reason: &'static str) {
+    counter!(names::DEAD_LETTERS, "reason" => reason).increment(1);
+    tracing::warn!(id, sequence, reason, "dead letter");
+}
+
+/// A session gets a notification for the first time. `created` is given for what came live: a replay's age says nothing of this server.
+pub fn delivered(created: Option<EpochMs>, now: EpochMs) {
+    counter!(names::DELIVERED).increment(1);
+    if let Some(created) = created {
+        histogram!(names::ACCEPT_TO_DELIVERED).record(seconds(created, now));
+    }
+}
+
+/// A session gets a notification again.
+pub fn resent() {
+    counter!(names::RESENT).increment(1);
+}
+
+/// A session gets what asks for no confirmation.
+pub fn broadcast() {
+    counter!(names::BROADCAST).increment(1);
+}
+
+/// A session's attempts for a notification are over.
+pub fn given_up() {
+    counter!(names::GIVEN_UP).increment(1);
+}
+
+/// A full window or mailbox lost a delivery that has no record.
+pub fn dropped() {
+    counter!(names::DROPPED).increment(1);
+}
+
+/// A confirmation wrote an outcome.
+pub fn acked(created: EpochMs, now: EpochMs) {
+    counter!(names::ACKED).increment(1);
+    counter!(names::ENDED, "outcome" => "confirmed").increment(1);
+    histogram!(names::ACCEPT_TO_ACKED).record(seconds(created, now));
+}
+
+/// Retention removed rows; some of them were never confirmed.
+pub fn swept(expired: u64, removed: u64) {
+    counter!(names::ENDED, "outcome" => "expired").increment(expired);
+    tracing::info!(expired, removed, "retention");
+}
+
+/// A transport connection opened.
+pub fn connection_opened() {
+    gauge!(names::CONNECTIONS).increment(1.0);
+}
+
+/// A transport connection ended, for a reason of the closed set in `session::disconnect`.
+pub fn connection_closed(reason: &'static str, user: Option<&str>, detail: &str) {
+    gauge!(names::CONNECTIONS).decrement(1.0);
+    counter!(names::CLOSED, "reason" => reason).increment(1);
+    tracing::debug!(reason, user, detail, "connection closed");
+}
+
+/// A session was authenticated.
+pub fn session_opened(user: &str, version: &'static str) {
+    gauge!(names::SESSIONS).increment(1.0);
+    counter!(names::OPENED, "version" => version).increment(1);
+    tracing::debug!(user, version, "session opened");
+}
+
+/// A session that was authenticated ended.
+pub fn session_ended() {
+    gauge!(names::SESSIONS).decrement(1.0);
+}
+
+/// The record failed a call; `held` says what waits for it.
+pub fn record_failed(verb: &'static str, error: &dyn std::fmt::Display, held: usize) {
+    counter!(names::RECORD_ERRORS, "verb" => verb).increment(1);
+    tracing::error!(verb, %error, held, "the record failed; trying again");
+}
+
+/// The record answers again.
+pub fn record_recovered(verb: &'static str) {
+    tracing::info!(verb, "the record answers again");
+}
+
+/// The queue's state, sampled.
+pub fn queue_sampled(last_sequence: u64, pending: u64) {
+    gauge!(names::QUEUE_SEQUENCE).set(last_sequence as f64);
+    gauge!(names::QUEUE_PENDING).set(pending as f64);
+}
+
+/// The record's tallies, sampled.
+pub fn record_sampled(open: u64, tallies: impl Iterator<Item = (&'static str, u64)>) {
+    gauge!(names::RECORD_OPEN).set(open as f64);
+    for (tally, count) in tallies {
+        gauge!(names::RECORD_TALLY, "tally" => tally).set(count as f64);
+    }
+}
+
+fn seconds(from: EpochMs, to: EpochMs) -> f64 {
+    to.saturating_sub(from).max(0) as f64 / 1_000.0
+}

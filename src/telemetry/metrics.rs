@@ -1,0 +1,120 @@
+//! The one table of metric names. Labels are closed sets: never a user, a session or an id.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ::metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use axum::Router;
+use axum::http::header;
+use axum::routing::get;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+use crate::lifecycle::Lifecycle;
+
+/// How a metric behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Counter,
+    Gauge,
+    Seconds,
+}
+
+/// One line of the table.
+#[derive(Debug)]
+pub struct Metric {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub help: &'static str,
+}
+
+macro_rules! table {
+    ($($constant:ident = $kind:ident $name:literal $help:literal;)*) => {
+        $(#[doc = $help] pub const $constant: &str = concat!("quick_notify_", $name);)*
+        /// Every metric of the process.
+        pub const TABLE: &[Metric] = &[$(Metric { name: $constant, kind: Kind::$kind, help: $help }),*];
+    };
+}
+
+table! {
+    ACCEPTED = Counter "accepted_total" "Notifications that the queue took, by audience (user, topic, everyone).";
+    REFUSED = Counter "refused_total" "Notifications refused at the door, by code.";
+    STORED = Counter "stored_total" "Notifications that entered the record.";
+    DUPLICATES = Counter "duplicates_total" "Notifications whose id was known with the same body.";
+    DEAD_LETTERS = Counter "dead_letters_total" "Queue entries that can never pass, by reason.";
+    DELIVERED = Counter "delivered_total" "First deliveries to a session.";
+    RESENT = Counter "resent_total" "Further deliveries of the same notification to the same session.";
+    BROADCAST = Counter "broadcast_total" "Deliveries that ask for no confirmation (topics and broadcasts).";
+    GIVEN_UP = Counter "given_up_total" "Deliveries whose attempts or time ran out; the row stays in the inbox.";
+    ACKED = Counter "acked_total" "Notifications confirmed for the first time.";
+    ENDED = Counter "ended_total" "Outcomes written, by outcome.";
+    SESSIONS = Gauge "sessions" "Sessions that are connected.";
+    CONNECTIONS = Gauge "connections" "Transport connections that are open, authenticated or not.";
+    OPENED = Counter "sessions_opened_total" "Sessions opened, by STOMP version.";
+    CLOSED = Counter "connections_closed_total" "Connections closed, by reason.";
+    DROPPED = Counter "dropped_total" "Deliveries without a record that a full window or mailbox lost.";
+    QUEUE_PENDING = Gauge "queue_pending" "Entries that wait in the queue.";
+    QUEUE_SEQUENCE = Gauge "queue_last_sequence" "Highest sequence that the queue has given.";
+    RECORD_OPEN = Gauge "record_open" "Notifications in the record without an outcome.";
+    RECORD_TALLY = Gauge "record_tally" "Tallies of the record's lanes: stored, duplicates, transient, refused, and each outcome.";
+    RECORD_ERRORS = Counter "record_errors_total" "Calls to the record that failed, by verb.";
+    ACCEPT_TO_STORED = Seconds "accept_to_stored_seconds" "From acceptance to the commit in the record.";
+    ACCEPT_TO_DELIVERED = Seconds "accept_to_delivered_seconds" "From acceptance to the first delivery to a live session.";
+    ACCEPT_TO_ACKED = Seconds "accept_to_acked_seconds" "From acceptance to the first confirmation.";
+    BUILD = Gauge "build_info" "1, with the version as a label.";
+}
+
+/// Bounds of the latency histograms, in seconds.
+const BUCKETS: [f64; 14] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 600.0,
+];
+
+/// Installs the recorder of this process; `None` when one is installed already.
+pub fn install() -> Option<PrometheusHandle> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &BUCKETS)
+        .ok()?
+        .install_recorder()
+        .ok()?;
+    for metric in TABLE {
+        match metric.kind {
+            Kind::Counter => {
+                describe_counter!(metric.name, metric.help);
+                // A counter without labels exists from the start, so that a rate over it is 0 and not absent.
+                if !metric.help.contains(", by ") {
+                    ::metrics::counter!(metric.name).absolute(0);
+                }
+            }
+            Kind::Gauge => describe_gauge!(metric.name, metric.help),
+            Kind::Seconds => describe_histogram!(metric.name, Unit::Seconds, metric.help),
+        }
+    }
+    ::metrics::gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    ::metrics::gauge!(SESSIONS).set(0.0);
+    ::metrics::gauge!(CONNECTIONS).set(0.0);
+    Some(handle)
+}
+
+/// Serves `/metrics` on `listen` until the drain; answers with the address that was bound.
+pub async fn serve(listen: SocketAddr, handle: PrometheusHandle, lifecycle: &Lifecycle) -> std::io::Result<SocketAddr> {
+    const EVERY: Duration = Duration::from_secs(5);
+    let listener = tokio::net::TcpListener::bind(listen).await?;
+    let address = listener.local_addr()?;
+    let upkeep = handle.clone();
+    let drain = lifecycle.drain.clone();
+    lifecycle.spawn(async move {
+        // Without upkeep, samples of the histograms would pile up until the next scrape.
+        while drain.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
+            upkeep.run_upkeep();
+        }
+    });
+    let page = move || async move { ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], handle.render()) };
+    let routes = Router::new().route("/metrics", get(page));
+    let drain = lifecycle.drain.clone();
+    lifecycle.spawn(async move {
+        let server = axum::serve(listener, routes).with_graceful_shutdown(drain.cancelled_owned());
+        if let Err(error) = server.await {
+            tracing::error!(%error, "the metrics server stopped");
+        }
+    });
+    Ok(address)
+}

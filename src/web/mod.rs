@@ -1,0 +1,61 @@
+//! The page at `/` and the browser client below `/sdk/`, from within the binary: it works offline, and there is nothing to build.
+
+use axum::Router;
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse, Redirect};
+use axum::routing::get;
+
+macro_rules! files {
+    ($($path:literal => $file:literal as $mime:literal;)*) => {
+        /// Every file that is served, with its path and its type.
+        const FILES: &[(&str, &str, &str)] = &[$(($path, include_str!($file), $mime)),*];
+    };
+}
+
+const HTML: &str = "text/html; charset=utf-8";
+
+files! {
+    "/" => "index.html" as "text/html; charset=utf-8";
+    "/page.css" => "page.css" as "text/css; charset=utf-8";
+    "/page.js" => "page.js" as "text/javascript; charset=utf-8";
+    "/icon.svg" => "icon.svg" as "image/svg+xml";
+    "/sdk/quick-notify.js" => "sdk/quick-notify.js" as "text/javascript; charset=utf-8";
+    "/sdk/connection.js" => "sdk/connection.js" as "text/javascript; charset=utf-8";
+    "/sdk/inbox.js" => "sdk/inbox.js" as "text/javascript; charset=utf-8";
+    "/sdk/ledger.js" => "sdk/ledger.js" as "text/javascript; charset=utf-8";
+    "/sdk/reconnect.js" => "sdk/reconnect.js" as "text/javascript; charset=utf-8";
+    "/sdk/stomp.js" => "sdk/stomp.js" as "text/javascript; charset=utf-8";
+    "/sdk/token.js" => "sdk/token.js" as "text/javascript; charset=utf-8";
+    "/sdk/types.js" => "sdk/types.js" as "text/javascript; charset=utf-8";
+    "/sdk/unread.js" => "sdk/unread.js" as "text/javascript; charset=utf-8";
+}
+
+/// Today's demo page leads here.
+const OLD_PAGE: &str = "/stomp-websocket-sockjs.html";
+
+/// The routes of the page and the client.
+pub fn routes() -> Router {
+    let routes = Router::new().route(OLD_PAGE, get(|| async { Redirect::permanent("/") }));
+    FILES.iter().fold(routes, |routes, (path, text, mime)| {
+        routes.route(path, get(move || serve(text, mime)))
+    })
+}
+
+async fn serve(text: &'static str, mime: &'static str) -> impl IntoResponse {
+    let mut response = text.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(mime));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if mime == HTML {
+        // What a notification says is text, and stays text: no script but ours runs here, and no other page may frame this one.
+        let policy = "default-src 'self'; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+        headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    } else {
+        // The client is made for other pages to import.
+        let name = HeaderName::from_static("access-control-allow-origin");
+        headers.insert(name, HeaderValue::from_static("*"));
+    }
+    response
+}

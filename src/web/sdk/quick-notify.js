@@ -1,0 +1,476 @@
+/**
+ * quick-notify in the browser: one subscription that gives what was missed, what is unread, and what comes.
+ *
+ *     const client = new QuickNotify({ token: async () => (await fetch('/my/token')).text() });
+ *     client.on('notification', async ({ type, data }) => { ... });
+ *     await client.connect();
+ *
+ * What you can rely on:
+ * - At least once, made once a page: the same id is handed to you again only if your handler threw (or forgot: `remember`).
+ * - First deliveries start in the order of `seq`. An async handler does not hold up the next notification.
+ * - With `autoConfirm`, a notification is confirmed after all its handlers returned or resolved. One that threw is not; the
+ *   server sends it again. Without a handler nothing is confirmed. Otherwise call `confirm(id)`, also while offline.
+ * - It reconnects until you `close()` it or no fresh token is to be had: full-jitter exponential backoff, the server's
+ *   `retry-after` where it gives one, at once when the computer is online or visible again. It resumes after the last `seq`.
+ * - A handler that throws ends nothing: it becomes an 'error' event. Everything kept has a bound.
+ *
+ * Runs in browsers and, given a WebSocket where there is none, in Node 20 and later. No dependency, no build step.
+ * Beside it: stomp.js (frames), connection.js (one session), reconnect.js (when), ledger.js (dedupe, resume), token.js,
+ * inbox.js (REST), unread.js, types.js (the shapes).
+ */
+
+import { Connection } from './connection.js';
+import { Inbox } from './inbox.js';
+import { Ledger } from './ledger.js';
+import { Wait, planRetry } from './reconnect.js';
+import { NotifyError } from './stomp.js';
+import { TokenSource } from './token.js';
+import { Unread } from './unread.js';
+
+export { NotifyError };
+
+const QUEUE = '/user/queue/msg';
+const STABLE = 5000; // a session that lived this long (ms) starts the backoff anew
+const MAX_TOPICS = 100;
+const MAX_UNSETTLED = 1024;
+const MAX_HELD = 4096;
+
+/** @typedef {import('./types.js').Options} Options */
+/** @typedef {import('./types.js').Notification} Notification */
+/** @typedef {import('./types.js').State} State */
+/** @typedef {import('./types.js').Events} Events */
+
+export class QuickNotify {
+  autoConfirm;
+  #options;
+  #token;
+  #inbox;
+  #ledger;
+  /** @type {Map<string, Set<Function>>} */ #listeners = new Map();
+  /** @type {State} */ #state = { state: 'idle' };
+  /** @type {Connection | null} */ #connection = null;
+  /** @type {Promise<void> | null} */ #running = null;
+  #stop = new AbortController();
+  #connected = deferred();
+  #wait = new Wait();
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #saveTimer;
+  /** @type {string | undefined} */ #user;
+  #unread;
+  /** ids that this session was given and did not ACK: only these may be confirmed by an ACK frame */
+  #held = new Set();
+  /** @type {Map<string, ReturnType<typeof deferred>>} confirmations whose receipt has not come */ #unsettled = new Map();
+  /** @type {Map<string, {id: string, listeners: Set<Function>}>} by destination */ #topics = new Map();
+  #nextTopic = 1;
+
+  /** @param {Options} options */
+  constructor(options) {
+    const { url, token, autoConfirm = true, WebSocket = globalThis.WebSocket } = options;
+    if (!token) throw new TypeError('QuickNotify needs a token, or a function that gives one.');
+    if (!WebSocket) throw new TypeError('This platform has no WebSocket: pass one as `WebSocket`.');
+    const address = new URL(url ?? '/stomp-ws', globalThis.location?.href);
+    address.protocol = address.protocol.replace('http', 'ws');
+    this.#options = {
+      countUnread: true, heartBeat: 10_000, connectTimeout: 15_000, ...options,
+      url: address.href, WebSocket, reconnect: { min: 500, max: 30_000, ...options.reconnect },
+    };
+    this.autoConfirm = autoConfirm;
+    this.#ledger = new Ledger(options);
+    this.#token = new TokenSource(token, (old) => this.#renew(old));
+    const base = address.href.replace(/^ws/, 'http').replace(/\/stomp-ws.*$/, '').replace(/\/$/, '');
+    this.#inbox = new Inbox(base, (refused) => this.#restToken(refused));
+    this.#unread = new Unread(() => this.#inbox.unread(), (value) => this.#emit('unread', value));
+  }
+
+  /** @returns {State} */
+  get state() { return this.#state; }
+
+  /** Unread notifications in the inbox; null while unknown. */
+  get unread() { return this.#unread.value; }
+
+  /** The seq after which the next session resumes; 0 before anything came. */
+  get lastSeq() { return this.#ledger.resumeAt; }
+
+  /**
+   * @template {keyof Events} K
+   * @param {K} type @param {(detail: Events[K]) => unknown} listener @returns {() => void} takes the listener off
+   */
+  on(type, listener) {
+    const listeners = this.#listeners.get(type) ?? new Set();
+    this.#listeners.set(type, listeners.add(listener));
+    return () => void listeners.delete(listener);
+  }
+
+  /** Connects, or tries again now if it was waiting to. Resolves when connected; rejects only when the client gives up. */
+  connect() {
+    if (!this.#running) {
+      this.#stop = new AbortController();
+      this.#connected = deferred();
+      this.#running = this.#run();
+    }
+    this.#wait.end();
+    return this.#connected.promise;
+  }
+
+  /** Leaves for good (until `connect()`), after what was confirmed has arrived. */
+  async close() {
+    this.#stop.abort();
+    this.#wait.end();
+    await this.#connection?.disconnect();
+    await this.#running;
+  }
+
+  /**
+   * Confirms: no session of the user gets it again. While offline it is kept, and sent with the next session.
+   * @param {string | {id: string}} notification
+   * @returns {Promise<boolean>} true when the server has stored it; false if the client was closed before it said so
+   */
+  confirm(notification) {
+    const id = typeof notification === 'string' ? notification : notification.id;
+    let settled = this.#unsettled.get(id);
+    if (!settled) {
+      if (this.#unsettled.size >= MAX_UNSETTLED) return Promise.resolve(false);
+      this.#unsettled.set(id, (settled = deferred()));
+      this.#ledger.confirmed(id);
+      this.#save();
+      this.#settle(id);
+    }
+    return /** @type {Promise<any>} */ (settled.promise);
+  }
+
+  /**
+   * @param {string} destination e.g. `/topic/orders`
+   * @param {(message: Events['topic']) => unknown} [listener] beside the 'topic' event
+   * @returns {() => void} unsubscribes
+   */
+  subscribe(destination, listener = () => {}) {
+    let topic = this.#topics.get(destination);
+    if (!topic) {
+      if (this.#topics.size >= MAX_TOPICS) throw new RangeError(`At most ${MAX_TOPICS} topics.`);
+      this.#topics.set(destination, (topic = { id: `sub-${this.#nextTopic++}`, listeners: new Set() }));
+      if (this.#state.state === 'connected') this.#subscribeTopic(destination, topic.id);
+    }
+    const { id, listeners } = topic;
+    const own = (/** @type {Events['topic']} */ message) => listener(message); // the same function may subscribe twice
+    listeners.add(own);
+    return () => {
+      if (!listeners.delete(own) || listeners.size || this.#topics.get(destination)?.id !== id) return;
+      this.#topics.delete(destination);
+      this.#try('UNSUBSCRIBE', { id });
+    };
+  }
+
+  /**
+   * @param {string} destination @param {unknown} body a string is sent as it is, anything else as JSON
+   * @param {Record<string, string>} [headers]
+   * @returns {Promise<void>} resolves when the server took it; rejects when it refused or there is no connection
+   */
+  async send(destination, body, headers = {}) {
+    const text = typeof body === 'string' ? body : JSON.stringify(body);
+    const type = typeof body === 'string' ? 'text/plain' : 'application/json';
+    await this.#live().request('SEND', { destination, 'content-type': type, ...headers }, text);
+  }
+
+  /** Extends this session with a fresh token, which reconnects use too unless there is a token callback. @param {string} token */
+  async refreshToken(token) {
+    this.#token.use(token);
+    if (this.#state.state === 'connected') await this.send('/app/token', token);
+  }
+
+  /** Asks the server; see `unread` for the number kept up to date. */
+  async unreadCount() { return this.#inbox.unread(); }
+
+  /** @param {{before?: number, page?: number, size?: number}} [range] created before this epoch ms; pages from 0 */
+  async history(range) { return this.#inbox.history(range); }
+
+  /** @param {string[]} ids */
+  async markViewed(ids) { return this.#changed(await this.#inbox.markViewed(ids)); }
+
+  /** @param {string[]} ids */
+  async delete(ids) { return this.#changed(await this.#inbox.delete(ids)); }
+
+  // ---- the life of the client: a session after another, and a wait between them
+
+  async #run() {
+    const ending = await this.#sessions();
+    this.#running = null;
+    for (const { resolve } of this.#unsettled.values()) resolve(false);
+    this.#unsettled.clear();
+    this.#connected.reject(new NotifyError(ending.code, ending.message));
+    this.#setState({ state: 'closed', code: ending.code, message: ending.message });
+  }
+
+  /** One session after another. @returns {Promise<{code: string, message: string}>} why there will be no more */
+  async #sessions() {
+    const { signal } = this.#stop;
+    let attempt = 0;
+    let refused = /** @type {string | null} */ (null);
+    this.#wait = new Wait();
+    this.#wait.listen(this.#options.reconnect.min);
+    try {
+      for (;;) {
+        const ending = await this.#session(refused);
+        if (signal.aborted) break;
+        refused = ending.code.startsWith('token-') ? ending.code : null;
+        if (ending.final || (refused && this.#token.isFixed)) return ending;
+        if (ending.lasted >= STABLE) attempt = 0;
+        const { wait, patient } = planRetry(ending, attempt++, this.#options.reconnect);
+        this.#setState({ state: 'waiting', code: ending.code, message: ending.message, retryAt: Date.now() + wait });
+        await this.#wait.pause(wait, patient);
+        if (signal.aborted) break;
+      }
+      return { code: 'disconnected', message: 'Closed by this client.' };
+    } finally {
+      this.#wait.stopListening();
+    }
+  }
+
+  /** @param {string | null} refused @returns {Promise<{code: string, message: string, retryAfter?: number | null, lasted: number, final?: boolean}>} */
+  async #session(refused) {
+    this.#setState({ state: 'connecting' });
+    let token;
+    try {
+      token = await this.#token.ask(refused, this.#stop.signal);
+    } catch (error) {
+      return { code: 'callback-failed', message: `No token could be had: ${message(error)}`, lasted: 0 };
+    }
+    if (this.#stop.signal.aborted) return { code: 'disconnected', message: '', lasted: 0 };
+    if (!token) return { code: refused ?? 'token-missing', message: 'There is no fresh token.', lasted: 0, final: true };
+    this.#token.use(token);
+
+    const { url, WebSocket, heartBeat, connectTimeout } = this.#options;
+    this.#connection = new Connection({
+      url, WebSocket, heartBeat, connectTimeout, token,
+      onConnected: (headers) => this.#begin(headers),
+      onFrame: (frame) => (frame.headers.subscription === 'sub-0' ? this.#take(frame) : this.#takeTopic(frame)),
+    });
+    const ending = await this.#connection.ended;
+    this.#connection = null;
+    this.#token.rest();
+    if (ending.lasted) this.#connected = deferred();
+    return ending;
+  }
+
+  /** @param {Record<string, string>} connected the CONNECTED frame's headers */
+  #begin(connected) {
+    const user = connected['user-name'];
+    if (user !== this.#user) this.#become(user);
+    this.#held.clear();
+    // First what was confirmed while offline, so that the server need not replay it.
+    for (const id of this.#unsettled.keys()) this.#settle(id);
+    const last = this.#ledger.resumeAt;
+    this.#try('SUBSCRIBE', { id: 'sub-0', destination: QUEUE, ack: 'client-individual', 'last-seq': last || null });
+    for (const [destination, { id }] of this.#topics) this.#subscribeTopic(destination, id);
+    this.#setState({ state: 'connected', session: connected.session });
+    this.#connected.resolve(undefined);
+    this.#count();
+  }
+
+  /** Another user's ids and seqs mean nothing. @param {string} user */
+  #become(user) {
+    const known = this.#user !== undefined;
+    this.#user = user;
+    for (const { resolve } of known ? this.#unsettled.values() : []) resolve(false);
+    if (known) this.#unsettled.clear();
+    const saved = Number(attemptOr(null, () => this.#options.storage?.getItem(this.#storageKey)));
+    this.#ledger = new Ledger({ ...this.#options, resumeAt: Number.isSafeInteger(saved) && saved > 0 ? saved : 0 });
+    this.#unread.forget();
+  }
+
+  /** @param {string} old */
+  async #renew(old) {
+    try {
+      const token = await this.#token.ask(null, this.#stop.signal);
+      if (token && token !== old) await this.refreshToken(token);
+    } catch (error) {
+      this.#report('token-refresh-failed', error); // at its exp the server closes the session, and we ask again
+    }
+  }
+
+  /** @param {string} [refused] the token that a REST call was refused with */
+  async #restToken(refused) {
+    const { current } = this.#token;
+    if (current && current !== refused) return current;
+    const token = await this.#token.ask(refused ? 'token-refused' : null);
+    if (token) this.#token.use(token);
+    return token;
+  }
+
+  // ---- what comes
+
+  /** @param {import('./stomp.js').Frame} frame from the personal queue */
+  #take({ headers, body }) {
+    const id = headers['message-id'];
+    const parsed = attemptOr(null, () => JSON.parse(body));
+    if (!id || !parsed) return this.#report('malformed-frame', new Error('A notification without id or JSON was dropped.'));
+    const attempt = Number(headers.attempt ?? 1);
+    const replayed = headers.replayed === 'true';
+    const seq = headers.seq === undefined ? null : Number(headers.seq);
+    if (headers.ack && attempt === 1 && this.#held.size < MAX_HELD) this.#held.add(id);
+
+    if (parsed.type === 'REPLAY_GAP') {
+      this.#ledger.restart(Math.max(0, Number(parsed.data?.from) - 1 || 0));
+      this.#try('SEND', { destination: '/app/ack' }, id); // it is in no record: an ACK frame might be refused
+      return this.#emit('gap', parsed.data);
+    }
+    const known = this.#ledger.take(id, seq);
+    if (known !== 'new' && known !== 'failed') {
+      if (known === 'confirmed') this.#acknowledge(id);
+      return this.#emit('repeat', { id, attempt, replayed, confirmed: known === 'confirmed' });
+    }
+    if (parsed.type === 'NOTIFY_VIEWED' || parsed.type === 'NOTIFY_DELETED') {
+      this.#acknowledge(id);
+      this.#count();
+      return this.#emit(parsed.type === 'NOTIFY_VIEWED' ? 'viewed' : 'deleted', { ids: parsed.data?.ids ?? [] });
+    }
+    // What is replayed was stored before, and the count that follows CONNECTED has it.
+    if (known === 'new' && seq !== null && !parsed.viewed && !replayed) this.#unread.oneMore();
+    const { type, receiver, data, viewed = false, created } = parsed;
+    this.#hand({ id, type, receiver, data, viewed, created, seq, attempt, replayed });
+  }
+
+  /** @param {Notification} notification */
+  async #hand(notification) {
+    const { id, receiver } = notification;
+    const ledger = this.#ledger;
+    const listeners = [...(this.#listeners.get('notification') ?? [])];
+    // All are started before this function first waits: that keeps the order.
+    const ends = await Promise.allSettled(listeners.map(async (listener) => listener(notification)));
+    const failure = ends.find((end) => end.status === 'rejected');
+    if (failure) this.#report('handler-failed', failure.reason, { id });
+    if (failure || !listeners.length) return ledger.failed(id);
+    ledger.handed(id);
+    this.#save();
+    if (this.autoConfirm && receiver !== '*' && ledger === this.#ledger) this.#acknowledge(id);
+  }
+
+  /** Confirms without waiting: if it is lost, the server sends the notification again, and that is confirmed again. @param {string} id */
+  #acknowledge(id) {
+    this.#ledger.confirmed(id);
+    this.#try(...this.#confirmation(id));
+  }
+
+  /** @param {string} id */
+  async #settle(id) {
+    const connection = this.#state.state === 'connected' || this.#state.state === 'connecting' ? this.#connection : null;
+    try {
+      await connection?.request(...this.#confirmation(id));
+      if (connection) this.#unsettled.get(id)?.resolve(true), this.#unsettled.delete(id);
+    } catch {
+      // It stays in #unsettled: the next session sends it again.
+    }
+  }
+
+  /** `/app/ack` takes any id, and an ACK frame only those of this session. @param {string} id @returns {[string, Record<string, unknown>, string?]} */
+  #confirmation(id) {
+    if (this.#held.delete(id)) return ['ACK', { id }];
+    return ['SEND', { destination: '/app/ack', 'content-type': 'text/plain' }, id];
+  }
+
+  /** @param {import('./stomp.js').Frame} frame */
+  #takeTopic({ headers, body }) {
+    const { destination } = headers;
+    const topic = [...this.#topics.values()].find(({ id }) => id === headers.subscription);
+    if (!topic) return; // it crossed our UNSUBSCRIBE
+    const json = headers['content-type']?.includes('json');
+    const detail = { destination, data: json ? attemptOr(body, () => JSON.parse(body)) : body, body, headers };
+    for (const listener of topic.listeners) this.#call(listener, detail);
+    this.#emit('topic', detail);
+  }
+
+  /** @param {string} destination @param {string} id */
+  async #subscribeTopic(destination, id) {
+    try {
+      await this.#connection?.request('SUBSCRIBE', { id, destination, ack: 'auto' });
+    } catch (error) {
+      const { code } = /** @type {NotifyError} */ (error);
+      if (code === 'closed' || code === 'not-connected') return; // the next session subscribes again
+      if (this.#topics.get(destination)?.id === id) this.#topics.delete(destination); // else each session would end of it
+      this.#report(code, error, { destination });
+    }
+  }
+
+  // ---- small things
+
+  async #count() {
+    if (!this.#options.countUnread) return;
+    try {
+      await this.#unread.count();
+    } catch (error) {
+      if (this.#connection) this.#report('unread-unknown', error);
+    }
+  }
+
+  /** @param {string[]} ids */
+  #changed(ids) {
+    this.#count();
+    return ids;
+  }
+
+  /** @param {State} state */
+  #setState(state) {
+    this.#state = { user: this.#user, ...state };
+    this.#emit('state', this.#state);
+  }
+
+  /** @param {keyof Events} type @param {any} detail */
+  #emit(type, detail) {
+    for (const listener of this.#listeners.get(type) ?? []) this.#call(listener, detail, type);
+  }
+
+  /** @param {Function} listener @param {any} detail @param {string} [type] */
+  async #call(listener, detail, type) {
+    try {
+      await listener(detail);
+    } catch (error) {
+      if (type === 'error') console.error(error);
+      else this.#report('handler-failed', error);
+    }
+  }
+
+  /** @param {string} code @param {unknown} cause @param {object} [more] */
+  #report(code, cause, more) {
+    this.#emit('error', new NotifyError(code, message(cause), { cause, ...more }));
+  }
+
+  #live() {
+    if (!this.#connection) throw new NotifyError('not-connected', 'There is no connection.');
+    return this.#connection;
+  }
+
+  /** Sends what needs no answer and is not missed when there is no connection. @param {string} command @param {any} headers @param {string} [body] */
+  #try(command, headers, body) {
+    attemptOr(null, () => this.#connection?.send(command, headers, body));
+  }
+
+  get #storageKey() { return `quick-notify ${this.#options.url} ${this.#user} last-seq`; }
+
+  /** Coalesced: a burst writes once. An older value is harmless, since what is replayed is at least once. */
+  #save() {
+    const { storage } = this.#options;
+    if (!storage || this.#saveTimer) return;
+    this.#saveTimer = setTimeout(() => {
+      this.#saveTimer = undefined;
+      attemptOr(null, () => storage.setItem(this.#storageKey, String(this.#ledger.resumeAt)));
+    }, 250);
+  }
+}
+
+function deferred() {
+  let resolve = /** @type {(value: any) => void} */ (() => {});
+  let reject = /** @type {(error: unknown) => void} */ (() => {});
+  const promise = /** @type {Promise<any>} */ (new Promise((yes, no) => ([resolve, reject] = [yes, no])));
+  promise.catch(() => {}); // whoever does not wait for it learns by the 'state' event
+  return { promise, resolve, reject };
+}
+
+/** @template T @param {T} fallback @param {() => any} step */
+function attemptOr(fallback, step) {
+  try {
+    return step();
+  } catch {
+    return fallback;
+  }
+}
+
+/** @param {unknown} error */
+const message = (error) => String(/** @type {any} */ (error)?.message ?? error);

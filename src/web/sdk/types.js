@@ -1,0 +1,50 @@
+/**
+ * The shapes that the client takes and gives. Nothing here runs, and nothing loads it: editors and type checkers read it.
+ */
+
+/**
+ * @typedef {object} Options
+ * @property {string} [url] `wss://host/stomp-ws`; without it, that of the page's own host
+ * @property {import('./token.js').Token} token  a callback is asked before each connect, a minute before a JWT's `exp`, and when
+ *   a token was refused (`refused` is the code); null means: no more
+ * @property {boolean} [autoConfirm] true unless told otherwise; may be changed later
+ * @property {boolean} [countUnread] keep `unread` up to date over REST; true unless told otherwise
+ * @property {{min?: number, max?: number}} [reconnect] bounds of the backoff, 500 and 30000 ms
+ * @property {number} [heartBeat] ms, 10000; 0 turns heart-beats off
+ * @property {number} [connectTimeout] ms, 15000
+ * @property {number} [remember] how many ids are remembered to drop duplicates, 4096
+ * @property {Pick<Storage, 'getItem' | 'setItem'>} [storage] keeps the place to resume at over page loads, e.g. sessionStorage
+ * @property {any} [WebSocket] a WebSocket class, where the platform has none
+ *
+ * @typedef {object} Notification
+ * @property {string} id
+ * @property {string} type
+ * @property {string} receiver `*` for a broadcast
+ * @property {any} data
+ * @property {boolean} viewed
+ * @property {number} created epoch ms
+ * @property {number | null} seq null for what is not persisted
+ * @property {number} attempt from 1
+ * @property {boolean} replayed it was stored before this session began
+ *
+ * @typedef {object} State
+ * @property {'idle' | 'connecting' | 'connected' | 'waiting' | 'closed'} state
+ * @property {string} [user] whom the token names
+ * @property {string} [session]
+ * @property {string} [code] why it is waiting or closed: the server's ERROR code, or an Ending's (connection.js)
+ * @property {string} [message] the same as a sentence
+ * @property {number} [retryAt] epoch ms of the next attempt, while waiting
+ *
+ * @typedef {object} Events
+ * @property {Notification} notification
+ * @property {{id: string, attempt: number, replayed: boolean, confirmed: boolean}} repeat  a duplicate that was dropped
+ * @property {State} state
+ * @property {number | null} unread null: unknown
+ * @property {{ids: string[]}} viewed in this tab or another
+ * @property {{ids: string[]}} deleted
+ * @property {{requested: number, from: number}} gap  the server kept nothing before `from`
+ * @property {{destination: string, data: any, body: string, headers: Record<string, string>}} topic
+ * @property {import('./stomp.js').NotifyError} error what no caller waits for
+ */
+
+export {};
