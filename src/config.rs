@@ -87,6 +87,8 @@ pub fn load(files: &[PathBuf], overrides: &[(String, String)]) -> Result<Config,
     }
     figment = figment.merge(Env::prefixed("QN_").split("__"));
     for (path, value) in overrides {
+        // Typed as the environment's values are: numbers, booleans and lists as such, all else as text.
+        let value: Value = value.parse().unwrap_or_else(|never| match never {});
         figment = figment.merge(Serialized::default(path, value));
     }
     let config = match figment.extract::<Dict>() {

@@ -1,1 +1,10 @@
+//! All tests, one binary: a file a capability. Servers are real processes with files of their own; nothing here sleeps.
+
+mod architecture;
 mod auth;
+mod checker;
+mod crash;
+mod harness;
+mod stomp_properties;
+mod stomp_rules;
+mod sync;

@@ -6,8 +6,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use quick_notify::stomp::{
-    Command, CommandSet, Event, Frame, FrameWriter, Headers, Limits, ParseError, Parser,
-    ServerCommand, Version, encode,
+    Command, CommandSet, Event, Frame, FrameWriter, Headers, Limits, ParseError, Parser, ServerCommand, Version, encode,
 };
 
 const VERSIONS: [Version; 3] = [Version::V1_0, Version::V1_1, Version::V1_2];
@@ -136,10 +135,7 @@ fn a_whole_frame_is_not_copied_and_the_chunk_is_let_go() {
             panic!("not a frame")
         };
         assert_eq!(frame.body, expected);
-        assert!(
-            within.contains(&frame.body.as_ptr()),
-            "a slice of the chunk"
-        );
+        assert!(within.contains(&frame.body.as_ptr()), "a slice of the chunk");
     }
     assert!(!chunk.is_unique(), "the last octet is not read yet");
     assert_eq!(parser.next(), Ok(Some(Event::HeartBeat)));
@@ -188,9 +184,7 @@ fn single_octets_cost_linear_time() {
 }
 
 /// Frames that the version can say. Bodies only where they may stand.
-fn session<C: CommandSet + 'static>(
-    commands: &'static [C],
-) -> impl Strategy<Value = (Version, Vec<Frame<C>>)> {
+fn session<C: CommandSet + 'static>(commands: &'static [C]) -> impl Strategy<Value = (Version, Vec<Frame<C>>)> {
     let frames = move |version| {
         vec(
             select(commands).prop_flat_map(move |command| frame(version, command)),
@@ -201,29 +195,16 @@ fn session<C: CommandSet + 'static>(
 }
 
 fn frame<C: CommandSet>(version: Version, command: C) -> impl Strategy<Value = Frame<C>> {
-    let encoding = if command.is_handshake() {
-        Version::V1_0
-    } else {
-        version
-    };
+    let encoding = if command.is_handshake() { Version::V1_0 } else { version };
     let (name, value) = match encoding {
         Version::V1_0 => (
             r"[^:\r\n\x00 ]{1,12}",
             r"([^\r\n\x00 ]([^\r\n\x00]{0,20}[^\r\n\x00 ])?)?",
         ),
-        Version::V1_1 => (
-            r"([^\r\x00]|[\\:\n]){1,12}",
-            r"([^\r\x00]|[\\:\n cn]){0,24}",
-        ),
-        Version::V1_2 => (
-            r"(?s)([^\x00]|[\\:\r\n]){1,12}",
-            r"(?s)([^\x00]|[\\:\r\n crn]){0,24}",
-        ),
+        Version::V1_1 => (r"([^\r\x00]|[\\:\n]){1,12}", r"([^\r\x00]|[\\:\n cn]){0,24}"),
+        Version::V1_2 => (r"(?s)([^\x00]|[\\:\r\n]){1,12}", r"(?s)([^\x00]|[\\:\r\n crn]){0,24}"),
     };
-    let body = vec(
-        any::<u8>(),
-        if command.may_have_body() { 0..48 } else { 0..1 },
-    );
+    let body = vec(any::<u8>(), if command.may_have_body() { 0..48 } else { 0..1 });
     (vec((name, value), 0..6), body).prop_map(move |(headers, body)| Frame {
         command,
         headers: headers
@@ -261,21 +242,16 @@ fn soup() -> impl Strategy<Value = Vec<u8>> {
         b"\n", b"\n", b"\r\n", b"\r", b"\0", b"\0", b"\n\0", b"\n\0", b"body\0", b"ab\0cd\0", b"0123456789ab\0", b"0123456789abc", b"\xc3", b"\xa4",
         b":", b"\\", b" ", b"x",
     ];
-    let piece =
-        prop_oneof![12 => select(PIECES).prop_map(<[u8]>::to_vec), 1 => vec(any::<u8>(), 1..4)];
+    let piece = prop_oneof![12 => select(PIECES).prop_map(<[u8]>::to_vec), 1 => vec(any::<u8>(), 1..4)];
     let beginning = select(BEGINNINGS);
-    (beginning, vec(piece, 0..16))
-        .prop_map(|(beginning, pieces)| [beginning.to_vec(), pieces.concat()].concat())
+    (beginning, vec(piece, 0..16)).prop_map(|(beginning, pieces)| [beginning.to_vec(), pieces.concat()].concat())
 }
 
 fn cut(wire: &[u8], cuts: &[Index]) -> Vec<Vec<u8>> {
     let mut places: Vec<usize> = cuts.iter().map(|cut| cut.index(wire.len() + 1)).collect();
     places.extend([0, wire.len()]);
     places.sort_unstable();
-    places
-        .windows(2)
-        .map(|ends| wire[ends[0]..ends[1]].to_vec())
-        .collect()
+    places.windows(2).map(|ends| wire[ends[0]..ends[1]].to_vec()).collect()
 }
 
 fn read(chunks: impl IntoIterator<Item = Vec<u8>>) -> (Vec<Event>, Option<ParseError>) {

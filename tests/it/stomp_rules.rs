@@ -3,8 +3,7 @@
 
 use bytes::Bytes;
 use quick_notify::stomp::{
-    Command, Event, Frame, FrameWriter, Headers, Kind, Limits, ParseError, Parser, ServerCommand,
-    Version, encode,
+    Command, Event, Frame, FrameWriter, Headers, Kind, Limits, ParseError, Parser, ServerCommand, Version, encode,
 };
 
 use Version::{V1_0, V1_1, V1_2};
@@ -111,11 +110,7 @@ fn frames_that_the_specification_allows() {
     ];
     for (rule, versions, bytes, expected) in table {
         for version in *versions {
-            assert_eq!(
-                read(*version, &wire(bytes)),
-                *expected,
-                "{rule}, in {version}"
-            );
+            assert_eq!(read(*version, &wire(bytes)), *expected, "{rule}, in {version}");
         }
     }
 }
@@ -177,9 +172,7 @@ fn wire(row: &[u8]) -> Vec<u8> {
     match row.strip_suffix(b"||.") {
         None => row.to_vec(),
         Some(raw) => {
-            let lines = raw
-                .iter()
-                .map(|octet| if *octet == b'|' { b'\n' } else { *octet });
+            let lines = raw.iter().map(|octet| if *octet == b'|' { b'\n' } else { *octet });
             lines.chain(*b"\n\n\0").collect()
         }
     }
@@ -212,11 +205,7 @@ fn the_highest_common_version_is_negotiated() {
         (Some(""), None),
     ];
     for (accept_version, expected) in table {
-        assert_eq!(
-            Version::negotiate(accept_version),
-            expected,
-            "{accept_version:?}"
-        );
+        assert_eq!(Version::negotiate(accept_version), expected, "{accept_version:?}");
     }
     assert_eq!(Version::SUPPORTED, ALL.map(Version::as_str).join(","));
 }
@@ -224,10 +213,7 @@ fn the_highest_common_version_is_negotiated() {
 #[test]
 fn the_highest_offered_subprotocol_is_taken() {
     let best = |offered: &[&'static str]| Version::best_subprotocol(offered.iter().copied());
-    assert_eq!(
-        best(&["v10.stomp", "v12.stomp", "v11.stomp"]),
-        Some("v12.stomp")
-    );
+    assert_eq!(best(&["v10.stomp", "v12.stomp", "v11.stomp"]), Some("v12.stomp"));
     assert_eq!(best(&["v10.stomp, v11.stomp", "chat"]), Some("v11.stomp"));
     assert_eq!(best(&["chat", "v13.stomp", "V12.STOMP"]), None);
     assert_eq!(best(&[]), None);
@@ -305,39 +291,23 @@ fn a_flood_is_refused_at_its_limit() {
     let line = flood(b"SEND\n", b"x");
     assert_eq!(
         line,
-        (
-            8192,
-            "header line 1 is over the limit of 8192 octets".to_owned()
-        )
+        (8192, "header line 1 is over the limit of 8192 octets".to_owned())
     );
     let headers = flood(b"SEND\n", b"a:1\n");
     assert_eq!(
         headers,
-        (
-            64,
-            "the frame has more than the limit of 64 headers".to_owned()
-        )
+        (64, "the frame has more than the limit of 64 headers".to_owned())
     );
     let body = flood(b"SEND\n\n", b"x");
-    assert_eq!(
-        body,
-        (
-            65536,
-            "the body is over the limit of 65536 octets".to_owned()
-        )
-    );
+    assert_eq!(body, (65536, "the body is over the limit of 65536 octets".to_owned()));
 }
 
 /// Frames are logged; tokens are not.
 #[test]
 fn debug_output_hides_credentials() {
-    let headers: Headers = [
-        ("Authorization", "hunter2"),
-        ("PASSCODE", "hunter2"),
-        ("host", "here"),
-    ]
-    .into_iter()
-    .collect();
+    let headers: Headers = [("Authorization", "hunter2"), ("PASSCODE", "hunter2"), ("host", "here")]
+        .into_iter()
+        .collect();
     let shown = format!(
         "{:?}",
         Frame {
@@ -346,10 +316,7 @@ fn debug_output_hides_credentials() {
             body: Default::default()
         }
     );
-    assert!(
-        shown.contains("here") && !shown.contains("hunter2"),
-        "{shown}"
-    );
+    assert!(shown.contains("here") && !shown.contains("hunter2"), "{shown}");
 
     let mut parser = Parser::new(LIMITS);
     parser.feed(b"CONNECT\npasscode:hunter2".as_slice().into());
@@ -372,9 +339,7 @@ fn headers_are_written_as_the_version_can_say_them() {
     ];
     for (version, command, expected) in table {
         assert_eq!(
-            FrameWriter::new(version, command)
-                .header("k:y", value)
-                .end(),
+            FrameWriter::new(version, command).header("k:y", value).end(),
             expected,
             "{version}"
         );
@@ -395,10 +360,7 @@ fn the_writer_counts_the_body_itself() {
             .header("content-length", "999")
             .header("", "x")
     };
-    assert_eq!(
-        message().body("ä\0".as_bytes()),
-        "MESSAGE\ncontent-length:3\n\nä\0\0"
-    );
+    assert_eq!(message().body("ä\0".as_bytes()), "MESSAGE\ncontent-length:3\n\nä\0\0");
     assert_eq!(message().body(b""), "MESSAGE\n\n\0");
     assert_eq!(message().end(), "MESSAGE\n\n\0");
 }
@@ -425,8 +387,5 @@ fn a_client_reads_a_servers_frames() {
         (ServerCommand::Error, Some(":"), &b"why"[..])
     );
     assert_eq!(parser.next(), Ok(Some(Event::HeartBeat)));
-    assert_eq!(
-        parser.next().unwrap_err().to_string(),
-        "unknown command \"SEND\""
-    );
+    assert_eq!(parser.next().unwrap_err().to_string(), "unknown command \"SEND\"");
 }

@@ -1,0 +1,34 @@
+//! What the stories are told with: a real server process, and tabs that speak STOMP to it.
+
+mod server;
+mod tab;
+
+pub use server::{Answer, Server};
+pub use tab::{Delivery, Tab, delivery};
+
+use std::time::Duration;
+
+/// Longest wait for anything: generous, for a machine that builds at the same time.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits for `what`, or fails the test with its name.
+pub async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, work).await {
+        Ok(value) => value,
+        Err(_) => panic!("{what} did not happen within {PATIENCE:?}"),
+    }
+}
+
+/// Asks again until `check` holds, for what gives no event.
+pub async fn eventually<F: Future<Output = bool>>(what: &str, mut check: impl FnMut() -> F) {
+    within(what, async {
+        let mut tick = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            tick.tick().await;
+            if check().await {
+                return;
+            }
+        }
+    })
+    .await;
+}

@@ -1,0 +1,306 @@
+//! A server process with a data directory of its own. Killed when dropped.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::within;
+
+pub struct Server {
+    child: Child,
+    settings: Vec<(String, String)>,
+    environment: Vec<(String, String)>,
+    address: String,
+    metrics: Option<String>,
+    data: TempDir,
+    http: reqwest::Client,
+}
+
+/// What a server answered.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: reqwest::header::HeaderMap,
+    pub text: String,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("no JSON ({error}): {}", self.text))
+    }
+
+    /// `field: reason` of a refusal, for comparing whole sentences.
+    pub fn refusal(&self) -> String {
+        let error = &self.json()["error"];
+        format!(
+            "{}: {}",
+            error["field"].as_str().unwrap_or("-"),
+            error["reason"].as_str().unwrap_or("-")
+        )
+    }
+}
+
+impl Server {
+    /// A server with the defaults of `cargo run`, on free ports.
+    pub async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// The same with settings, such as `("session.window", "2")`.
+    pub async fn with(settings: &[(&str, &str)]) -> Self {
+        Self::launch(settings, &[]).await
+    }
+
+    /// The same with environment variables.
+    pub async fn launch(settings: &[(&str, &str)], environment: &[(&str, &str)]) -> Self {
+        Self::on(tempdir(), settings, environment).await
+    }
+
+    /// The same on a data directory that exists.
+    pub async fn on(data: TempDir, settings: &[(&str, &str)], environment: &[(&str, &str)]) -> Self {
+        let owned = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let settings: Vec<(String, String)> = owned(settings);
+        let environment: Vec<(String, String)> = owned(environment);
+        let (child, address, metrics) = spawn(data.path(), "127.0.0.1:0", &settings, &environment, &[]);
+        Self {
+            child,
+            settings,
+            environment,
+            address,
+            metrics,
+            data,
+            http: reqwest::Client::new(),
+        }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub fn ws(&self) -> String {
+        format!("ws://{}/stomp-ws", self.address)
+    }
+
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn data(&self) -> &Path {
+        self.data.path()
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.data.path().join("server.log")).unwrap_or_default()
+    }
+
+    /// SIGKILL: no word of farewell.
+    pub async fn kill9(&mut self) {
+        self.child.kill().expect("the server runs");
+        self.wait().await;
+    }
+
+    /// SIGTERM, and the exit code at the end of the drain.
+    pub async fn terminate(&mut self) -> Option<i32> {
+        self.signal("TERM");
+        self.wait().await
+    }
+
+    pub fn signal(&self, name: &str) {
+        let done = Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(self.pid().to_string())
+            .status();
+        assert!(done.expect("kill is there").success(), "kill -{name}");
+    }
+
+    /// Starts again: the same data, the same address.
+    pub async fn restart(&mut self) {
+        let address = self.address.clone();
+        let (child, address, metrics) = spawn(self.data.path(), &address, &self.settings, &self.environment, &[]);
+        self.child = child;
+        self.address = address;
+        self.metrics = metrics;
+    }
+
+    /// The same with one more setting.
+    pub async fn restart_with(&mut self, setting: (&str, &str)) {
+        self.settings.push((setting.0.to_owned(), setting.1.to_owned()));
+        self.restart().await;
+    }
+
+    pub async fn wait(&mut self) -> Option<i32> {
+        within("the end of the server", async {
+            let mut tick = tokio::time::interval(std::time::Duration::from_millis(5));
+            loop {
+                tick.tick().await;
+                if let Some(status) = self.child.try_wait().expect("it is our child") {
+                    return status.code();
+                }
+            }
+        })
+        .await
+    }
+
+    /// Publishes and expects a receipt.
+    pub async fn publish(&self, draft: Value) -> Value {
+        let answer = self.post("/api/notify", &[], draft.to_string()).await;
+        assert_eq!(answer.status, 202, "{}", answer.text);
+        answer.json()
+    }
+
+    /// A text for one user; answers with its id.
+    pub async fn notify(&self, receiver: &str, text: &str) -> String {
+        let receipt = self.publish(json!({"receiver": receiver, "data": text})).await;
+        receipt["id"].as_str().expect("a receipt has an id").to_owned()
+    }
+
+    pub async fn post(&self, path: &str, headers: &[(&str, &str)], body: impl Into<reqwest::Body>) -> Answer {
+        self.request(Method::POST, path, headers, body).await
+    }
+
+    pub async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.request(Method::GET, path, headers, "").await
+    }
+
+    pub async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<reqwest::Body>,
+    ) -> Answer {
+        let mut request = self.http.request(method, format!("{}{path}", self.url())).body(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        within("an answer", answer(request))
+            .await
+            .unwrap_or_else(|error| panic!("{path}: {error}\n{}", self.log()))
+    }
+
+    /// The value of a metric, all its labels added up; 0 when it isn't there.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let address = self.metrics.as_ref().expect("metrics are on");
+        let text = within("metrics", answer(self.http.get(format!("http://{address}/metrics")))).await;
+        let text = text.expect("metrics are served").text;
+        text.lines()
+            .filter_map(|line| {
+                line.split_once(|c| c == ' ' || c == '{')
+                    .filter(|(found, _)| *found == name)
+            })
+            .filter_map(|(_, rest)| rest.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum()
+    }
+
+    /// The text of `/metrics`.
+    pub async fn metrics(&self) -> String {
+        let address = self.metrics.as_ref().expect("metrics are on");
+        answer(self.http.get(format!("http://{address}/metrics")))
+            .await
+            .expect("metrics are served")
+            .text
+    }
+
+    /// The program with arguments, to its end.
+    pub fn program(arguments: &[&str]) -> std::process::Output {
+        Command::new(env!("CARGO_BIN_EXE_quick-notify"))
+            .args(arguments)
+            .output()
+            .expect("the program starts")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- the server's log ---\n{}", self.log());
+        }
+    }
+}
+
+async fn answer(request: reqwest::RequestBuilder) -> reqwest::Result<Answer> {
+    let response = request.send().await?;
+    Ok(Answer {
+        status: response.status().as_u16(),
+        headers: response.headers().clone(),
+        text: response.text().await?,
+    })
+}
+
+/// A directory on the disk that the project is on: a memory file system would sync in no time.
+pub fn tempdir() -> TempDir {
+    let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    TempDir::new_in(target).expect("a temporary directory")
+}
+
+/// Starts the process and reads from its greeting where it listens. `wrapper` is put before the program's name.
+pub fn spawn(
+    data: &Path,
+    listen: &str,
+    settings: &[(String, String)],
+    environment: &[(String, String)],
+    wrapper: &[&str],
+) -> (Child, String, Option<String>) {
+    let program = env!("CARGO_BIN_EXE_quick-notify");
+    let mut command = match wrapper {
+        [] => Command::new(program),
+        [first, rest @ ..] => {
+            let mut command = Command::new(first);
+            command.args(rest).arg(program);
+            command
+        }
+    };
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(data.join("server.log"))
+        .expect("the log can be written");
+    command.args(["--set", "telemetry.listen=127.0.0.1:0"]);
+    command.arg("--set").arg(format!("app.listen={listen}"));
+    command.arg("--set").arg(format!("app.data={}", data.display()));
+    for (path, value) in settings {
+        command.arg("--set").arg(format!("{path}={value}"));
+    }
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .spawn()
+        .expect("the server starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped"));
+    let (mut address, mut metrics) = (None, None);
+    let mut line = String::new();
+    // The greeting ends with the command to paste.
+    while !line.starts_with("  curl") {
+        line.clear();
+        if lines.read_line(&mut line).expect("stdout is text") == 0 {
+            let log = std::fs::read_to_string(data.join("server.log")).unwrap_or_default();
+            panic!("the server ended at its start:\n{log}");
+        }
+        let word = |prefix: &str| {
+            line.trim()
+                .strip_prefix(prefix)
+                .map(|rest| rest.trim().trim_start_matches("http://").to_owned())
+        };
+        address = address.or_else(|| word("page").map(|page| page.trim_end_matches('/').to_owned()));
+        metrics = metrics.or_else(|| word("metrics").map(|page| page.trim_end_matches("/metrics").to_owned()));
+    }
+    // Whatever else it prints must not block it.
+    std::thread::spawn(move || lines.read_to_end(&mut Vec::new()));
+    (
+        child,
+        address.expect("the greeting names the page"),
+        metrics.filter(|metrics| metrics != "off"),
+    )
+}
