@@ -3,6 +3,7 @@
 mod architecture;
 mod auth;
 mod checker;
+mod contract;
 mod crash;
 mod harness;
 mod stomp_properties;

@@ -1,0 +1,183 @@
+//! What every ingest queue promises.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use quick_notify::domain::notification::BodyHash;
+use quick_notify::queue::{self, DeadLetter, NewEntry, Queue, QueueError};
+use tempfile::TempDir;
+
+use crate::harness::{tempdir, within};
+
+fn config() -> queue::Config {
+    queue::Config {
+        embedded: queue::embedded::Config {
+            // Smaller than what the tests queue, so that reading back from the file is part of them.
+            cache_bytes: 64,
+            max_entries: 100,
+            ..Default::default()
+        },
+        ..Default::default()
+    }
+}
+
+async fn open(data: &TempDir) -> Arc<dyn Queue> {
+    queue::build(&config(), data.path()).await.expect("the queue opens")
+}
+
+fn entry(id: &str, hash: u8) -> NewEntry {
+    NewEntry {
+        id: id.into(),
+        hash: BodyHash([hash; 16]),
+        payload: Bytes::from(format!("payload of {id}, long enough to fill the cache")),
+    }
+}
+
+fn entries(ids: std::ops::Range<usize>) -> Vec<NewEntry> {
+    ids.map(|n| entry(&format!("n{n}"), 0)).collect()
+}
+
+async fn take(queue: &dyn Queue, max: usize) -> Vec<u64> {
+    let taken = within("entries", queue.next(0, max)).await.expect("entries");
+    taken.iter().map(|entry| entry.sequence).collect()
+}
+
+#[tokio::test]
+async fn entries_come_in_order_and_again_until_they_are_settled() {
+    let data = tempdir();
+    let queue = open(&data).await;
+    queue.publish(entries(0..20)).await;
+    let mut got = Vec::new();
+    while got.len() < 20 {
+        got.extend(take(&*queue, 7).await);
+    }
+    assert_eq!(got, Vec::from_iter(1..=20));
+    queue.settle(0, 5, Vec::new()).await.expect("settled");
+    queue.rewind(0).await.expect("rewound");
+    assert_eq!(take(&*queue, 3).await, [6, 7, 8]);
+}
+
+#[tokio::test]
+async fn what_is_not_settled_survives_and_sequences_are_never_reused() {
+    let data = tempdir();
+    let queue = open(&data).await;
+    queue.publish(entries(0..3)).await;
+    queue.settle(0, 2, Vec::new()).await.expect("settled");
+    queue.close().await;
+    let queue = open(&data).await;
+    assert_eq!(take(&*queue, 10).await, [3]);
+    queue.settle(0, 3, Vec::new()).await.expect("settled");
+    queue.close().await;
+    let queue = open(&data).await;
+    let published = queue.publish(entries(5..6)).await;
+    assert_eq!(
+        published[0].as_ref().expect("queued").sequence,
+        4,
+        "after an empty file, too"
+    );
+    assert_eq!(take(&*queue, 10).await, [4]);
+}
+
+#[tokio::test]
+async fn an_id_that_waits_is_not_queued_twice() {
+    let data = tempdir();
+    let queue = open(&data).await;
+    let answers = queue.publish(vec![entry("a", 1), entry("a", 1), entry("a", 2)]).await;
+    assert_eq!(
+        answers[0].as_ref().map(|p| (p.sequence, p.duplicate)).ok(),
+        Some((1, false))
+    );
+    assert_eq!(
+        answers[1].as_ref().map(|p| (p.sequence, p.duplicate)).ok(),
+        Some((1, true))
+    );
+    assert!(matches!(answers[2], Err(QueueError::Conflict)));
+    queue.close().await;
+    let queue = open(&data).await;
+    let answers = queue.publish(vec![entry("a", 1)]).await;
+    assert!(
+        answers[0].as_ref().is_ok_and(|published| published.duplicate),
+        "after a restart, too"
+    );
+    assert_eq!(queue.depth().await.expect("depth").last_sequence, 1);
+}
+
+#[tokio::test]
+async fn a_full_queue_says_so_and_takes_again_when_there_is_room() {
+    let data = tempdir();
+    let queue = open(&data).await;
+    let answers = queue.publish(entries(0..101)).await;
+    assert!(
+        answers[..100].iter().all(Result::is_ok),
+        "an array is not atomic: what fits is taken"
+    );
+    assert!(matches!(answers[100], Err(QueueError::Full(_))));
+    queue.settle(0, 50, Vec::new()).await.expect("settled");
+    assert!(queue.publish(entries(200..201)).await[0].is_ok());
+    assert_eq!(queue.depth().await.expect("depth").pending, 51);
+}
+
+#[tokio::test]
+async fn entries_wait_for_a_consumer_and_a_consumer_for_entries() {
+    let data = tempdir();
+    let queue = open(&data).await;
+    let waiting = tokio::spawn({
+        let queue = Arc::clone(&queue);
+        async move { take(&*queue, 10).await }
+    });
+    tokio::task::yield_now().await;
+    queue.publish(entries(0..1)).await;
+    assert_eq!(within("the consumer", waiting).await.expect("it ran"), [1]);
+    let closing = tokio::spawn({
+        let queue = Arc::clone(&queue);
+        async move { queue.next(0, 10).await }
+    });
+    tokio::task::yield_now().await;
+    queue.close().await;
+    assert!(
+        within("the end", closing)
+            .await
+            .expect("it ran")
+            .expect("no error")
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn a_second_process_is_kept_off_the_same_data() {
+    let data = tempdir();
+    let _queue = open(&data).await;
+    let Err(refused) = queue::build(&config(), data.path()).await else {
+        panic!("two writers on one file");
+    };
+    assert!(
+        refused
+            .to_string()
+            .contains("another quick-notify uses this data directory"),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn dead_letters_are_kept_with_their_reason() {
+    let data = tempdir();
+    let queue = open(&data).await;
+    queue.publish(entries(0..2)).await;
+    let letter = DeadLetter {
+        sequence: 2,
+        id: "n1".into(),
+        reason: "conflict",
+        payload: Bytes::from_static(b"body"),
+    };
+    queue
+        .settle(0, 2, vec![letter.clone(), letter])
+        .await
+        .expect("twice does no harm");
+    queue.close().await;
+    let mut file = crate::checker::open(data.path(), "queue.db").await;
+    let kept: Vec<(i64, String, Vec<u8>)> = sqlx::query_as("select sequence, reason, payload from dead_letter")
+        .fetch_all(&mut file)
+        .await
+        .expect("letters");
+    assert_eq!(kept, [(2, "conflict".to_owned(), b"body".to_vec())]);
+}

@@ -1,0 +1,67 @@
+//! What every topic promises.
+
+use std::sync::{Arc, Mutex};
+
+use quick_notify::domain::envelope::Envelope;
+use quick_notify::topic::{self, Listener, Topic, TopicError};
+
+use super::notification;
+
+#[derive(Default)]
+struct Heard(Mutex<Vec<String>>);
+
+impl Listener for Heard {
+    fn hear(&self, envelope: Envelope) {
+        self.0
+            .lock()
+            .expect("not poisoned")
+            .push(envelope.content.id().to_owned());
+    }
+}
+
+fn topics() -> Vec<(Arc<dyn Topic>, Arc<Heard>)> {
+    let heard = Arc::new(Heard::default());
+    vec![(topic::build(&topic::Config::default(), Arc::clone(&heard) as _), heard)]
+}
+
+#[tokio::test]
+async fn envelopes_are_heard_in_order() {
+    for (topic, heard) in topics() {
+        for id in ["a", "b", "c"] {
+            topic
+                .publish(Envelope::of(notification("alice", id, "x"), Some(1)))
+                .await
+                .expect("published");
+        }
+        assert_eq!(*heard.0.lock().expect("not poisoned"), ["a", "b", "c"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cap_holds_when_everybody_comes_at_once() {
+    for (topic, _heard) in topics() {
+        let attempts = (0..100).map(|_| {
+            let topic = Arc::clone(&topic);
+            tokio::spawn(async move { topic.enter("alice", 10).await })
+        });
+        let mut inside = Vec::new();
+        let mut refused = 0;
+        for attempt in attempts.collect::<Vec<_>>() {
+            match attempt.await.expect("it ran") {
+                Ok(entered) => inside.push(entered),
+                Err(TopicError::Full(10)) => refused += 1,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert_eq!((inside.len(), refused), (10, 90));
+        assert_eq!(topic.present("alice").await.expect("a number"), 10);
+        inside.pop();
+        assert_eq!(
+            topic.present("alice").await.expect("a number"),
+            9,
+            "a place is free again"
+        );
+        assert!(topic.enter("alice", 10).await.is_ok());
+        assert_eq!(topic.present("bob").await.expect("a number"), 0);
+    }
+}
