@@ -6,6 +6,7 @@ mod checker;
 mod contract;
 mod crash;
 mod harness;
+mod operations;
 mod stomp_properties;
 mod stomp_rules;
 mod sync;

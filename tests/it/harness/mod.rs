@@ -3,7 +3,7 @@
 mod server;
 mod tab;
 
-pub use server::{Answer, Server};
+pub use server::{Answer, Server, tempdir};
 pub use tab::{Delivery, Tab, delivery};
 
 use std::time::Duration;
