@@ -48,8 +48,9 @@ async fn websocket(State(edge): State<Arc<Edge>>, request: Request) -> Response 
     }
     let mut upgrade = upgrade
         .read_buffer_size(edge.config.read_buffer)
-        // Several frames that go out together are one write.
-        .write_buffer_size(16 * 1024)
+        // Several small frames that go out together are one write; the buffer stays with the connection, so it is small.
+        // Small frames that go out together are one write; the buffer stays with the connection, so it is small, too.
+        .write_buffer_size(4 * 1024)
         .max_message_size(edge.config.max_message)
         .max_frame_size(edge.config.max_message);
     let offered: Vec<_> = upgrade.requested_protocols().cloned().collect();

@@ -5,6 +5,7 @@ mod auth;
 mod checker;
 mod contract;
 mod crash;
+mod delivery;
 mod harness;
 mod operations;
 mod stomp_properties;
