@@ -1,20 +1,42 @@
+//! A notification server: takes a notification over HTTP, keeps it, and delivers it over STOMP to a user's browser tabs until they confirm.
+//!
+//! The floors of the house, from the top. A module uses only what is on floors below its own; `tests/it/architecture.rs` keeps it so.
+//!
+//! | floor | modules | |
+//! | --- | --- | --- |
+//! | 8 | `cli` | the process: arguments, files, exit code |
+//! | 7 | [`app`] | builds everything; owns the order of start and drain |
+//! | 6 | [`config`] | the sum of every module's `Config` |
+//! | 5 | [`ingest`] [`dispatch`] [`edge`] [`sweep`] [`api`] [`web`] | rooms: tasks and routes; they meet only through ports |
+//! | 4 | [`queue`] [`store`] [`topic`] [`auth`] | ports: a trait and its adapters |
+//! | 2 | [`session`], [`lifecycle`] [`telemetry`] | a session as a pure state machine; services that everybody may use |
+//! | 1 | [`stomp`] | pure: bytes |
+//! | 0 | [`domain`] | the product's words |
+
 #![forbid(unsafe_code)]
 
-pub mod api;
-pub mod app;
-pub mod auth;
-pub mod cli;
-pub mod config;
-pub mod dispatch;
 pub mod domain;
+
+pub mod stomp;
+
+pub mod lifecycle;
+pub mod session;
+pub mod telemetry;
+
+pub mod auth;
+pub mod queue;
+pub mod store;
+pub mod topic;
+
+pub mod api;
+pub mod dispatch;
 pub mod edge;
 pub mod ingest;
-pub mod lifecycle;
-pub mod queue;
-pub mod session;
-pub mod stomp;
-pub mod store;
 pub mod sweep;
-pub mod telemetry;
-pub mod topic;
 pub mod web;
+
+pub mod config;
+
+pub mod app;
+
+pub mod cli;
