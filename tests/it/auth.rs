@@ -45,7 +45,11 @@ fn jwt(table: Value) -> Arc<dyn Auth> {
     auth::build(&config(json!({"adapter": "jwt", "jwt": table})), Path::new("/nowhere")).unwrap()
 }
 
-fn config(table: Value) -> Config {
+/// JWT, unless the table says otherwise.
+fn config(mut table: Value) -> Config {
+    if table["adapter"].is_null() {
+        table["adapter"] = "jwt".into();
+    }
     serde_json::from_value(table).unwrap()
 }
 

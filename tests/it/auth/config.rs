@@ -76,8 +76,8 @@ fn every_mistake_is_told_at_once_with_its_path() {
         "{first}"
     );
     assert!(
-        Config::default().problems()[0].1.starts_with("no key"),
-        "the default lets nobody in"
+        config(json!({})).problems()[0].1.starts_with("no key"),
+        "without a key nobody gets in"
     );
 }
 
