@@ -27,12 +27,12 @@ struct Seen {
     over: AtomicBool,
 }
 
-/// `QN_ROUNDS` asks for more rounds, `QN_SEED` for the same ones.
+/// `TEST_ROUNDS` asks for more rounds, `TEST_SEED` for the same ones.
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_9_while_50_producers_post_and_200_sessions_listen_loses_nothing() {
-    let rounds: u64 = std::env::var("QN_ROUNDS").map_or(10, |rounds| rounds.parse().expect("a number"));
+    let rounds: u64 = std::env::var("TEST_ROUNDS").map_or(10, |rounds| rounds.parse().expect("a number"));
     let seed: u64 =
-        std::env::var("QN_SEED").map_or_else(|_| std::process::id().into(), |seed| seed.parse().expect("a number"));
+        std::env::var("TEST_SEED").map_or_else(|_| std::process::id().into(), |seed| seed.parse().expect("a number"));
     println!("seed {seed}, {rounds} rounds");
     let mut random = Random::new(seed);
     let mut server = Server::with(&[("session.resend_first_ms", "1000"), ("session.resend_every_ms", "1000")]).await;
