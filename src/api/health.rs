@@ -24,7 +24,7 @@ pub async fn ready(State(api): State<Arc<Api>>) -> (StatusCode, Json<Value>) {
         );
     }
     let store = api.store.ping().await.map_err(|error| error.to_string()).err();
-    let queue = api.queue.depth().await.map_err(|error| error.to_string()).err();
+    let queue = api.queue.ping().await.map_err(|error| error.to_string()).err();
     match (store, queue) {
         (None, None) => (StatusCode::OK, Json(json!({"ready": true}))),
         (store, queue) => {

@@ -15,12 +15,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, QueryBuilder, Sqlite, SqliteConnection};
+use sqlx::{ConnectOptions, Connection, Executor, QueryBuilder, Sqlite, SqliteConnection};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{DeadLetter, Depth, Durability, Entry, NewEntry, Published, Queue, QueueError};
 use crate::domain::notification::BodyHash;
 use crate::lifecycle;
+use crate::sqlite::explain;
 
 /// Settings of the embedded queue.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -100,8 +101,11 @@ struct Tail {
     closed: bool,
 }
 
+/// Where the answers to a publish go: one an entry.
+type Answers = oneshot::Sender<Vec<Result<Published, QueueError>>>;
+
 enum Command {
-    Publish(Vec<NewEntry>, oneshot::Sender<Vec<Result<Published, QueueError>>>),
+    Publish(Vec<NewEntry>, Answers),
     Read {
         after: u64,
         max: usize,
@@ -112,6 +116,7 @@ enum Command {
         dead: Vec<DeadLetter>,
         reply: oneshot::Sender<Result<(), QueueError>>,
     },
+    Ping(oneshot::Sender<Result<(), QueueError>>),
     Close(oneshot::Sender<()>),
 }
 
@@ -140,7 +145,7 @@ impl Embedded {
         sqlx::migrate!("migrations/sqlite-queue")
             .run(&mut connection)
             .await
-            .map_err(|error| QueueError::Refused(format!("{}: {error}", path.display())))?;
+            .map_err(|error| QueueError::Refused(explain(&path, &error)))?;
         let (sender, commands) = mpsc::channel(config.max_waiting);
         let shared = Arc::new(Shared {
             tail: Mutex::default(),
@@ -236,6 +241,10 @@ impl Queue for Embedded {
         Ok(self.shared.lock().depth)
     }
 
+    async fn ping(&self) -> Result<(), QueueError> {
+        self.ask(Command::Ping).await?
+    }
+
     async fn close(&self) {
         // An error says that the writer has ended, which is what is wanted.
         let _ = self.ask(Command::Close).await;
@@ -325,6 +334,9 @@ impl Writer {
                     Command::Read { after, max, reply } => {
                         let _ = reply.send(self.read(after, max).await);
                     }
+                    Command::Ping(reply) => {
+                        let _ = reply.send(self.ping().await);
+                    }
                     Command::Close(reply) => {
                         self.publish(std::mem::take(&mut publishes)).await;
                         self.close().await;
@@ -366,7 +378,7 @@ impl Writer {
         Ok(())
     }
 
-    async fn publish(&mut self, publishes: Vec<(Vec<NewEntry>, oneshot::Sender<Vec<Result<Published, QueueError>>>)>) {
+    async fn publish(&mut self, publishes: Vec<(Vec<NewEntry>, Answers)>) {
         if publishes.is_empty() {
             return;
         }
@@ -425,11 +437,27 @@ impl Writer {
     }
 
     /// One transaction: what came in, what died, and what was settled since the last one.
+    ///
+    /// By hand: after a full disk SQLite has ended the transaction by itself, sqlx's own count of transactions would go on, and a later
+    /// COMMIT might not be one.
     async fn commit(&mut self, fresh: &[(u64, NewEntry)], dead: &[DeadLetter]) -> Result<(), sqlx::Error> {
         if fresh.is_empty() && dead.is_empty() && !self.unwritten {
             return Ok(());
         }
-        let mut transaction = self.connection.begin().await?;
+        self.connection.execute("begin immediate").await?;
+        let written = match self.write(fresh, dead).await {
+            Ok(()) => self.connection.execute("commit").await.map(drop),
+            Err(error) => Err(error),
+        };
+        match written {
+            Ok(()) => self.unwritten = false,
+            // An error says that there is nothing left to roll back.
+            Err(_) => drop(self.connection.execute("rollback").await),
+        }
+        written
+    }
+
+    async fn write(&mut self, fresh: &[(u64, NewEntry)], dead: &[DeadLetter]) -> Result<(), sqlx::Error> {
         // SQLite takes 32,766 variables a statement.
         for chunk in fresh.chunks(1_000) {
             let mut insert = QueryBuilder::<Sqlite>::new("insert into entry (sequence, id, hash, payload) ");
@@ -439,7 +467,7 @@ impl Writer {
                     .push_bind(&entry.hash.0[..])
                     .push_bind(&entry.payload[..]);
             });
-            insert.build().execute(&mut *transaction).await?;
+            insert.build().execute(&mut self.connection).await?;
         }
         for letter in dead {
             sqlx::query(
@@ -450,17 +478,15 @@ impl Writer {
             .bind(letter.reason)
             .bind(&letter.payload[..])
             .bind(lifecycle::wall_clock())
-            .execute(&mut *transaction)
+            .execute(&mut self.connection)
             .await?;
         }
         if self.unwritten {
             sqlx::query("delete from entry where sequence <= ?")
                 .bind(self.settled as i64)
-                .execute(&mut *transaction)
+                .execute(&mut self.connection)
                 .await?;
         }
-        transaction.commit().await?;
-        self.unwritten = false;
         Ok(())
     }
 
@@ -501,6 +527,15 @@ impl Writer {
             }
         }
         Ok(entries)
+    }
+
+    /// A commit that says nothing new still fails on a full or read-only disk. (An update to the same value would write nothing.)
+    async fn ping(&mut self) -> Result<(), QueueError> {
+        sqlx::query("pragma user_version = 1")
+            .execute(&mut self.connection)
+            .await
+            .map(drop)
+            .map_err(|error| QueueError::Unavailable(explain(Path::new(FILE), &error)))
     }
 
     /// Deletes what was settled; a failure is tried again with the next commit.
@@ -554,19 +589,4 @@ impl Writer {
     fn is_full(&self, entries: u64, bytes: u64) -> bool {
         self.order.len() as u64 + entries > self.config.max_entries || self.bytes + bytes > self.config.max_bytes
     }
-}
-
-/// SQLite's words, with what an operator can do about the common ones.
-fn explain(path: &Path, error: &sqlx::Error) -> String {
-    let text = error.to_string();
-    let help = if text.contains("locked") || text.contains("busy") {
-        ": another quick-notify uses this data directory"
-    } else if text.contains("disk is full") {
-        ": free some space on its disk"
-    } else if text.contains("readonly") {
-        ": it can't be written to; check its permissions and mount"
-    } else {
-        ""
-    };
-    format!("{}: {text}{help}", path.display())
 }

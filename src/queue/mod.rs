@@ -74,6 +74,9 @@ pub trait Queue: Send + Sync {
     /// How much is queued.
     async fn depth(&self) -> Result<Depth, QueueError>;
 
+    /// Whether something could be queued now.
+    async fn ping(&self) -> Result<(), QueueError>;
+
     /// Flushes what is pending and closes.
     async fn close(&self);
 }

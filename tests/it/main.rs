@@ -6,6 +6,7 @@ mod checker;
 mod contract;
 mod crash;
 mod delivery;
+mod disk;
 mod harness;
 mod operations;
 mod stomp_properties;

@@ -7,6 +7,8 @@ mod insert;
 mod outcomes;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,6 +24,7 @@ use crate::domain::envelope::Message;
 use crate::domain::notification::BodyHash;
 use crate::domain::outcome::Outcome;
 use crate::domain::time::EpochMs;
+use crate::sqlite::explain;
 
 /// Settings of the SQLite record.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -70,6 +73,10 @@ pub struct Sqlite {
     writer: SqlitePool,
     readers: SqlitePool,
     timeout: Duration,
+    /// Whether a verb failed since the writer's connection was opened. Such a connection is of no more use: after a full disk SQLite has ended
+    /// the transaction by itself, and sqlx, which doesn't learn of it, would take every later one for a nested one; and a file that was
+    /// opened while it could not be written to stays so.
+    failed: Arc<AtomicBool>,
 }
 
 const FILE: &str = "record.db";
@@ -93,17 +100,25 @@ impl Sqlite {
             .pragma("wal_autocheckpoint", "4000")
             .busy_timeout(timeout)
             .disable_statement_logging();
+        let failed = Arc::new(AtomicBool::new(false));
         let refused = |error: sqlx::Error| StoreError::Refused(explain(&path, &error));
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
             .acquire_timeout(timeout)
+            .before_acquire({
+                let failed = Arc::clone(&failed);
+                move |_, _| {
+                    let failed = failed.swap(false, Ordering::AcqRel);
+                    Box::pin(async move { Ok(!failed) })
+                }
+            })
             .connect_with(options.clone())
             .await
             .map_err(refused)?;
         sqlx::migrate!("migrations/sqlite")
             .run(&writer)
             .await
-            .map_err(|error| StoreError::Refused(format!("{}: {error}", path.display())))?;
+            .map_err(|error| StoreError::Refused(explain(&path, &error)))?;
         let readers = SqlitePoolOptions::new()
             .max_connections(config.readers)
             .acquire_timeout(timeout)
@@ -115,16 +130,19 @@ impl Sqlite {
             writer,
             readers,
             timeout,
+            failed,
         })
     }
 
     /// Runs one verb within the deadline and puts its error into words.
     async fn within<T>(&self, work: impl Future<Output = Result<T, sqlx::Error>> + Send) -> Result<T, StoreError> {
-        match tokio::time::timeout(self.timeout, work).await {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(sqlx::Error::PoolTimedOut)) | Err(_) => Err(StoreError::TimedOut(self.timeout)),
-            Ok(Err(error)) => Err(StoreError::Unavailable(explain(&self.path, &error))),
-        }
+        let error = match tokio::time::timeout(self.timeout, work).await {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(sqlx::Error::PoolTimedOut)) | Err(_) => StoreError::TimedOut(self.timeout),
+            Ok(Err(error)) => StoreError::Unavailable(explain(&self.path, &error)),
+        };
+        self.failed.store(true, Ordering::Release);
+        Err(error)
     }
 }
 
@@ -201,9 +219,10 @@ impl Store for Sqlite {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        // A write that changes nothing still fails on a full or read-only disk.
+        // A commit that says nothing new still fails on a full or read-only disk. An update to the same value would not: SQLite sees that
+        // nothing changes, and writes nothing.
         self.within(async {
-            sqlx::query("update lane set epoch = epoch where lane = 0")
+            sqlx::query("pragma user_version = 1")
                 .execute(&self.writer)
                 .await
                 .map(drop)
@@ -247,19 +266,6 @@ fn lane(row: &SqliteRow) -> Result<Lane, sqlx::Error> {
             .collect::<Result<_, sqlx::Error>>()?,
         open: count("open")?,
     })
-}
-
-/// SQLite's words, with what an operator can do about the common ones.
-fn explain(path: &Path, error: &sqlx::Error) -> String {
-    let text = error.to_string();
-    let help = if text.contains("disk is full") {
-        ": free some space on its disk"
-    } else if text.contains("readonly") {
-        ": it can't be written to; check its permissions and mount"
-    } else {
-        ""
-    };
-    format!("{}: {text}{help}", path.display())
 }
 
 #[derive(FromRow)]

@@ -15,6 +15,7 @@ pub struct Server {
     child: Child,
     settings: Vec<(String, String)>,
     environment: Vec<(String, String)>,
+    wrapper: Vec<String>,
     address: String,
     metrics: Option<String>,
     data: TempDir,
@@ -63,11 +64,22 @@ impl Server {
 
     /// The same on a data directory that exists.
     pub async fn on(data: TempDir, settings: &[(&str, &str)], environment: &[(&str, &str)]) -> Self {
+        Self::wrapped(data, settings, environment, &[]).await
+    }
+
+    /// The same with `wrapper` before the program's name, which has to become that program by exec.
+    pub async fn wrapped(
+        data: TempDir,
+        settings: &[(&str, &str)],
+        environment: &[(&str, &str)],
+        wrapper: &[&str],
+    ) -> Self {
         let owned = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let settings: Vec<(String, String)> = owned(settings);
         let environment: Vec<(String, String)> = owned(environment);
-        let (child, address, metrics) = spawn(data.path(), "127.0.0.1:0", &settings, &environment, &[]);
+        let (child, address, metrics) = spawn(data.path(), "127.0.0.1:0", &settings, &environment, wrapper);
         Self {
+            wrapper: wrapper.iter().map(|word| (*word).to_owned()).collect(),
             child,
             settings,
             environment,
@@ -125,7 +137,10 @@ impl Server {
     /// Starts again: the same data, the same address.
     pub async fn restart(&mut self) {
         let address = self.address.clone();
-        let (child, address, metrics) = spawn(self.data.path(), &address, &self.settings, &self.environment, &[]);
+        let (child, address, metrics) = {
+            let wrapper: Vec<_> = self.wrapper.iter().map(String::as_str).collect();
+            spawn(self.data.path(), &address, &self.settings, &self.environment, &wrapper)
+        };
         self.child = child;
         self.address = address;
         self.metrics = metrics;
