@@ -7,11 +7,11 @@ use bytes::Bytes;
 use super::disconnect::{Disconnect, Reason};
 use super::frames::Turn;
 use super::inbox::{Bell, Gap};
-use super::outbox::Due;
-use super::parcel::{Address, Parcel};
+use super::outbox::{Due, Outbox};
+use super::output::{Attempt, Delivered, Delivery, Output, PageRead};
+use super::parcel::Parcel;
 use super::personal;
 use super::subscriptions::{AckMode, Subscription};
-use super::{Delivered, Output, PageRead};
 use crate::domain::envelope::{Content, Envelope, Message};
 use crate::domain::kind;
 use crate::domain::notification::Audience;
@@ -74,18 +74,16 @@ impl Turn<'_> {
 
     /// Time has passed.
     pub fn timeout(&mut self) -> Result<(), Disconnect> {
-        if let Some(leaving) = self
-            .connected
-            .leaving
-            .take_if(|leaving| leaving.deadline <= self.now.instant)
-        {
-            return Err(self.leave(leaving));
-        }
+        self.leave_unsettled()?;
         self.send_due();
         self.read_more();
+        if !self.connected.wants_input(self.rules) {
+            // The client may well be speaking: it is this side that doesn't listen.
+            self.connected.heartbeat.on_received(self.now.instant);
+        }
         while let Some(action) = self.connected.heartbeat.poll(self.now.instant) {
             match action {
-                Action::Send => self.outputs.push_back(Output::Send(Bytes::from_static(b"\n"))),
+                Action::Send => self.outputs.push(Output::Send(Bytes::from_static(b"\n"))),
                 Action::Dead => {
                     let detail = "the heart-beat that CONNECT promised did not come";
                     return Err(Disconnect::new(Reason::HeartbeatMissed, detail));
@@ -110,20 +108,28 @@ impl Turn<'_> {
         if let Some(personal) = &mut self.connected.personal
             && let Some(read) = personal.next_read(self.rules.window, self.now.instant)
         {
-            self.outputs.push_back(Output::Read(read));
+            self.outputs.push(Output::Read(read));
         }
     }
 
     /// Tells a subscription that came later what the session holds unconfirmed.
-    pub fn tell_again(&mut self, subscription: &Subscription) {
+    pub fn tell_again(&mut self, subscription: &Arc<Subscription>) {
         let Some(personal) = &self.connected.personal else {
             return;
         };
-        let address = address(self.connected.version, subscription);
-        for (parcel, attempt, last_sent) in personal.outbox.iter() {
-            let frame = parcel.again(address, attempt, last_sent);
-            self.outputs.push_back(Output::Deliver(Delivered::Again, frame));
+        if &*subscription.destination != personal::DESTINATION {
+            return;
         }
+        for (parcel, number, last_sent) in personal.outbox.iter() {
+            self.outputs.deliver(Delivery {
+                delivered: Delivered::Again,
+                parcel: Arc::clone(parcel),
+                subscription: Arc::clone(subscription),
+                version: self.connected.version,
+                attempt: Attempt::Further { number, last_sent },
+            });
+        }
+        self.connected.heartbeat.on_sent(self.now.instant);
     }
 
     fn personal_parcel(&mut self, parcel: &Arc<Parcel>) {
@@ -141,27 +147,14 @@ impl Turn<'_> {
                 }
             }
             None => {
-                self.forget_deleted(parcel);
-                let Some(personal) = &self.connected.personal else {
-                    return;
-                };
+                forget_deleted(&mut personal.outbox, parcel);
                 if personal.outbox.transient() < window {
                     self.deliver(parcel, false);
                 } else {
-                    self.outputs.push_back(Output::Dropped);
+                    self.outputs.push(Output::Dropped);
                 }
-            }
-        }
-    }
-
-    /// What its user deleted elsewhere isn't sent again.
-    fn forget_deleted(&mut self, parcel: &Parcel) {
-        if let (Content::Message(message), Some(personal)) = (&parcel.envelope.content, &mut self.connected.personal)
-            && message.kind == kind::NOTIFY_DELETED
-            && let Ok(deleted) = serde_json::from_str::<kind::Ids>(message.data.get())
-        {
-            for id in &deleted.ids {
-                personal.outbox.remove(id);
+                // What was deleted has made room.
+                self.read_more();
             }
         }
     }
@@ -171,38 +164,72 @@ impl Turn<'_> {
         let Some(personal) = &mut self.connected.personal else {
             return;
         };
-        personal.outbox.sent(Arc::clone(parcel), &self.rules.resend, self.now);
+        self.connected.deliveries += 1;
+        let number = self.connected.deliveries;
+        personal
+            .outbox
+            .sent(Arc::clone(parcel), number, &self.rules.resend, self.now);
         let created = match &parcel.envelope.content {
             Content::Message(message) if !replayed => Some(message.created),
             _ => None,
         };
-        let version = self.connected.version;
-        for subscription in self.connected.subscriptions.to(personal::DESTINATION) {
-            let frame = parcel.first(address(version, subscription), replayed);
-            self.outputs
-                .push_back(Output::Deliver(Delivered::First { created }, frame));
+        let told = self.tell(
+            parcel,
+            personal::DESTINATION,
+            Delivered::First { created },
+            Attempt::First { replayed },
+        );
+        match parcel.seq() {
+            Some(seq) => self.connected.told.note(seq),
+            None => self.remember(parcel, told, number),
         }
-        self.connected.heartbeat.on_sent(self.now.instant);
     }
 
     /// Delivery of what needs no confirmation.
     fn tell_once(&mut self, parcel: &Arc<Parcel>, destination: &str) {
-        let version = self.connected.version;
-        let mut remember = None;
+        let told = self.tell(parcel, destination, Delivered::Once, Attempt::First { replayed: false });
+        // In mode `client` its ACK speaks for what came before it on the same queue.
+        let number = if destination == personal::DESTINATION {
+            self.connected.deliveries
+        } else {
+            0
+        };
+        self.remember(parcel, told, number);
+    }
+
+    /// One MESSAGE for each subscription to `destination`; answers with the most demanding of their ack modes, if there is any.
+    fn tell(
+        &mut self,
+        parcel: &Arc<Parcel>,
+        destination: &str,
+        delivered: Delivered,
+        attempt: Attempt,
+    ) -> Option<AckMode> {
+        let mut told = None;
         for subscription in self.connected.subscriptions.to(destination) {
-            let most = if subscription.ack == AckMode::Auto {
-                REMEMBERED_AUTO
-            } else {
-                REMEMBERED
-            };
-            remember = remember.max(Some(most));
-            let frame = parcel.first(address(version, subscription), false);
-            self.outputs.push_back(Output::Deliver(Delivered::Once, frame));
+            told = told.max(Some(subscription.ack));
+            self.outputs.deliver(Delivery {
+                delivered,
+                parcel: Arc::clone(parcel),
+                subscription: Arc::clone(subscription),
+                version: self.connected.version,
+                attempt,
+            });
         }
-        if let Some(most) = remember {
-            self.connected.recent.note(parcel, most);
+        if told.is_some() {
             self.connected.heartbeat.on_sent(self.now.instant);
         }
+        told
+    }
+
+    /// Remembers what has no record, for when it is confirmed.
+    fn remember(&mut self, parcel: &Parcel, told: Option<AckMode>, number: u64) {
+        let most = match told {
+            None => return,
+            Some(AckMode::Auto) => REMEMBERED_AUTO,
+            Some(AckMode::Client | AckMode::ClientIndividual) => REMEMBERED,
+        };
+        self.connected.recent.note(parcel.id(), number, most);
     }
 
     fn tell_gap(&mut self, gap: &Gap) {
@@ -227,30 +254,30 @@ impl Turn<'_> {
         let Some(personal) = &mut self.connected.personal else {
             return;
         };
-        let version = self.connected.version;
         for due in personal.outbox.take_due(&self.rules.resend, self.now) {
             match due {
-                Due::GivenUp => self.outputs.push_back(Output::GivenUp),
+                Due::GivenUp => self.outputs.push(Output::GivenUp),
                 Due::Again {
                     parcel,
-                    attempt,
+                    attempt: number,
                     last_sent,
                 } => {
-                    for subscription in self.connected.subscriptions.to(personal::DESTINATION) {
-                        let frame = parcel.again(address(version, subscription), attempt, last_sent);
-                        self.outputs.push_back(Output::Deliver(Delivered::Again, frame));
-                    }
-                    self.connected.heartbeat.on_sent(self.now.instant);
+                    let attempt = Attempt::Further { number, last_sent };
+                    self.tell(&parcel, personal::DESTINATION, Delivered::Again, attempt);
                 }
             }
         }
     }
 }
 
-fn address<'a>(version: crate::stomp::Version, subscription: &'a Subscription) -> Address<'a> {
-    Address {
-        version,
-        subscription: subscription.id.as_deref(),
-        destination: &subscription.destination,
+/// What its user deleted elsewhere isn't sent again.
+fn forget_deleted(outbox: &mut Outbox, parcel: &Parcel) {
+    if let Content::Message(message) = &parcel.envelope.content
+        && message.kind == kind::NOTIFY_DELETED
+        && let Ok(deleted) = serde_json::from_str::<kind::Ids>(message.data.get())
+    {
+        for id in &deleted.ids {
+            outbox.remove(id);
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::stomp::{Fault, ParseError};
+
 /// The end of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disconnect {
@@ -44,6 +46,17 @@ pub enum Reason {
 }
 
 impl Disconnect {
+    /// The end of a session whose client sent what can't be read on. A limit is named as the configuration names it.
+    pub fn of(error: &ParseError) -> Self {
+        let limit = match error.fault() {
+            Fault::LineOverLimit { .. } => "session.max_header_line",
+            Fault::HeadersOverLimit { .. } => "session.max_headers",
+            Fault::ContentLengthOverLimit { .. } | Fault::BodyOverLimit { .. } => "session.max_body",
+            _ => return Self::new(Reason::MalformedFrame, error.to_string()).with_receipt(error.receipt()),
+        };
+        Self::new(Reason::LimitExceeded, format!("{error} ({limit})")).with_receipt(error.receipt())
+    }
+
     pub fn new(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Self {
         Self {
             reason,

@@ -4,24 +4,32 @@
 //! (while [`Session::wants_input`]), an answer to a question, a parcel, [`Session::poll_timeout`].
 //!
 //! - `phase` is where the session is in its life, and owns what that phase needs;
-//! - `frames` is what each client frame does, `delivery` how parcels and pages reach the client;
-//! - `inbox` keeps the place in the user's inbox, `outbox` what is unconfirmed.
+//! - `frames` sorts what the client says; `subscribing`, `sending` and `confirming` do it;
+//! - `delivery` is how parcels and pages reach the client;
+//! - `inbox` keeps the place in the user's inbox, `outbox` what is unconfirmed, `told` and `recent` what was delivered before;
+//! - `output` is what the session wants done.
 //!
 //! An idle session holds no buffers.
 
 mod config;
+mod confirming;
 mod delivery;
 pub mod disconnect;
 mod frames;
 pub mod inbox;
 mod outbox;
+mod output;
 pub mod parcel;
 mod personal;
 mod phase;
+mod recent;
+mod sending;
+mod subscribing;
 mod subscriptions;
+mod told;
 mod transactions;
+mod waiting;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -29,79 +37,19 @@ use bytes::Bytes;
 
 pub use config::{Config, Rules};
 pub use disconnect::{Disconnect, Reason};
+pub use output::{Confirm, Delivered, Output, PageRead};
 pub use personal::DESTINATION as PERSONAL_QUEUE;
 
 use self::frames::Turn;
+use self::output::Outputs;
 use self::parcel::Parcel;
-use self::personal::Recent;
-use self::phase::{Connected, Phase, Waiting};
-use self::subscriptions::Subscriptions;
-use self::transactions::Transactions;
-use crate::domain::envelope::{Envelope, Message};
+use self::phase::{Connected, Phase};
 use crate::domain::identity::Identity;
-use crate::domain::time::{EpochMs, Now};
+use crate::domain::time::Now;
 use crate::stomp::{Event, FrameWriter, HeartBeat, Offer, Parser, ServerCommand, Version};
 
-/// What a session wants done, in order.
-#[derive(Debug)]
-pub enum Output {
-    /// Bytes for the client that deliver nothing: an answer or a heart-beat.
-    Send(Bytes),
-    /// A MESSAGE for the client.
-    Deliver(Delivered, Bytes),
-    /// The attempts or the time of a delivery are over.
-    GivenUp,
-    /// A delivery without a record was lost to a full window.
-    Dropped,
-    /// Who is this? Answer with [`Session::handle_authenticated`].
-    Authenticate {
-        token: String,
-        renewal: bool,
-    },
-    /// Read this page of the user's inbox; answer with [`Session::handle_page`]. Takes the place of a read that is under way.
-    Read(inbox::Read),
-    /// Write these outcomes; with a ticket, answer with [`Session::handle_confirmed`].
-    Confirm(Confirm),
-    /// Forward to a topic.
-    Publish(Envelope),
-    /// Begin or stop to hear a topic.
-    Listen(String),
-    Unlisten(String),
-    /// The end, after everything before it was sent.
-    Close(Disconnect),
-}
-
-/// What a MESSAGE is, for who counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Delivered {
-    /// The first to this session; `created` is given unless it was replayed.
-    First {
-        created: Option<EpochMs>,
-    },
-    Again,
-    /// Asks for no confirmation.
-    Once,
-}
-
-/// Confirmations of the session's user.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Confirm {
-    pub ids: Vec<String>,
-    /// Only look whether the user has it: NACK leaves the row open.
-    pub look_only: bool,
-    /// An ACK or NACK frame for what this session doesn't hold: it must have been delivered to it once.
-    pub must_exist: bool,
-    pub ticket: Option<u32>,
-}
-
-/// A page of the inbox, as it was read.
-#[derive(Debug)]
-pub struct PageRead {
-    pub rows: Vec<Message>,
-    pub complete: bool,
-    pub last_seq: u64,
-    pub removed_through: u64,
-}
+/// So many outputs wait at most before what they answer is read on: a chunk may hold a hundred thousand frames.
+const AT_ONCE: usize = 256;
 
 /// One session.
 #[derive(Debug)]
@@ -109,7 +57,9 @@ pub struct Session {
     rules: Arc<Rules>,
     parser: Parser,
     phase: Phase,
-    outputs: VecDeque<Output>,
+    outputs: Outputs,
+    /// Frames that came are left for when the outputs have been taken.
+    paused: Option<Instant>,
 }
 
 impl Session {
@@ -120,18 +70,14 @@ impl Session {
             parser: Parser::new(rules.frame),
             rules,
             phase: Phase::Opening { deadline },
-            outputs: VecDeque::new(),
+            outputs: Outputs::default(),
+            paused: None,
         }
     }
 
     /// The next thing to be done.
     pub fn poll_output(&mut self) -> Option<Output> {
-        let output = self.outputs.pop_front();
-        if output.is_none() {
-            // An idle session gives its buffer back.
-            self.outputs = VecDeque::new();
-        }
-        output
+        self.outputs.take()
     }
 
     /// When to call [`Session::handle_timeout`].
@@ -139,25 +85,15 @@ impl Session {
         match &self.phase {
             Phase::Opening { deadline } => Some(*deadline),
             Phase::Authenticating { .. } | Phase::Closed => None,
-            Phase::Connected(connected) => connected.poll_timeout(),
+            // Frames that were left are read at once.
+            Phase::Connected(connected) => self.paused.or_else(|| connected.poll_timeout()),
         }
     }
 
-    /// Whether bytes may be handed in. While a question about who this is stands open, what the client sends has to wait.
+    /// Whether bytes may be handed in. While a question about who this is stands open, what the client sends has to wait; so it has while what it
+    /// sent before is still being answered.
     pub fn wants_input(&self) -> bool {
-        match &self.phase {
-            Phase::Opening { .. } => true,
-            Phase::Connected(connected) => connected.renewing.is_none() && connected.leaving.is_none(),
-            Phase::Authenticating { .. } | Phase::Closed => false,
-        }
-    }
-
-    /// Who this is, once connected.
-    pub fn identity(&self) -> Option<&Identity> {
-        match &self.phase {
-            Phase::Connected(connected) => Some(&connected.identity),
-            _ => None,
-        }
+        self.paused.is_none() && self.can_read()
     }
 
     /// The version that was negotiated, once connected.
@@ -180,11 +116,15 @@ impl Session {
     /// The answer to [`Output::Authenticate`].
     pub fn handle_authenticated(&mut self, answer: Result<Identity, Disconnect>, now: Now) {
         match (&mut self.phase, answer) {
-            (Phase::Authenticating { .. } | Phase::Connected(_), Err(disconnect)) => {
-                self.close(disconnect);
-                return;
+            (Phase::Authenticating { receipt, .. }, Err(disconnect)) => {
+                let receipt = receipt.take();
+                self.close(Disconnect { receipt, ..disconnect });
             }
-            (Phase::Authenticating { version, offer }, Ok(identity)) => {
+            (Phase::Connected(connected), Err(disconnect)) => {
+                let receipt = connected.renewing.take().flatten();
+                self.close(Disconnect { receipt, ..disconnect });
+            }
+            (Phase::Authenticating { version, offer, .. }, Ok(identity)) => {
                 let (version, offer) = (*version, *offer);
                 self.connect(version, offer, identity, now);
             }
@@ -212,6 +152,7 @@ impl Session {
     /// The answer to one [`Output::Confirm`] with a ticket: `seq` is the place of its (first) id in the user's inbox, if it is there.
     pub fn handle_confirmed(&mut self, confirm: &Confirm, seq: Option<u64>, now: Now) {
         self.turn(now, |turn| turn.confirmed(confirm, seq));
+        self.read_frames(now);
     }
 
     /// An instant of [`Session::poll_timeout`] has come.
@@ -222,7 +163,10 @@ impl Session {
                 let detail = format!("no CONNECT within {limit} ms (session.connect_timeout_ms)");
                 self.close(Disconnect::new(Reason::ConnectTimeout, detail));
             }
-            Phase::Connected(_) => self.turn(now, |turn| turn.timeout()),
+            Phase::Connected(_) => {
+                self.turn(now, |turn| turn.timeout());
+                self.read_frames(now);
+            }
             _ => {}
         }
     }
@@ -232,20 +176,29 @@ impl Session {
         self.close(disconnect);
     }
 
+    /// Whether frames that have come may be read.
+    fn can_read(&self) -> bool {
+        match &self.phase {
+            Phase::Opening { .. } => true,
+            Phase::Connected(connected) => connected.wants_input(&self.rules),
+            Phase::Authenticating { .. } | Phase::Closed => false,
+        }
+    }
+
     /// Reads frames for as long as nothing stands in the way.
     fn read_frames(&mut self, now: Now) {
-        while self.wants_input() {
+        self.paused = None;
+        while self.can_read() {
+            if self.outputs.len() >= AT_ONCE {
+                self.paused = Some(now.instant);
+                return;
+            }
             let frame = match self.parser.next() {
                 Ok(Some(Event::Frame(frame))) => frame,
                 Ok(Some(Event::HeartBeat)) => continue,
                 Ok(None) => return,
                 Err(error) => {
-                    let reason = match error.kind() {
-                        crate::stomp::Kind::Limit => Reason::LimitExceeded,
-                        crate::stomp::Kind::Malformed => Reason::MalformedFrame,
-                    };
-                    let disconnect = Disconnect::new(reason, error.to_string()).with_receipt(error.receipt());
-                    self.close(disconnect);
+                    self.close(Disconnect::of(&error));
                     return;
                 }
             };
@@ -253,8 +206,12 @@ impl Session {
                 Phase::Opening { .. } => match frames::connect(&frame) {
                     Ok((version, offer, token)) => {
                         self.parser.set_version(version);
-                        self.phase = Phase::Authenticating { version, offer };
-                        self.outputs.push_back(Output::Authenticate { token, renewal: false });
+                        self.phase = Phase::Authenticating {
+                            version,
+                            offer,
+                            receipt: frame.headers.get("receipt").map(str::to_owned),
+                        };
+                        self.outputs.push(Output::Authenticate { token, renewal: false });
                     }
                     Err(disconnect) => self.close(disconnect),
                 },
@@ -277,20 +234,9 @@ impl Session {
             .header("session", &crate::domain::id::session())
             .header("server", concat!("quick-notify/", env!("CARGO_PKG_VERSION")))
             .end();
-        self.outputs.push_back(Output::Send(frame));
-        self.phase = Phase::Connected(Box::new(Connected {
-            version,
-            expires: identity.expires.map(|expires| now.instant_of(expires)),
-            identity,
-            heartbeat: HeartBeat::negotiate(ours, offer, self.rules.heartbeat_grace, now.instant),
-            subscriptions: Subscriptions::default(),
-            personal: None,
-            recent: Recent::default(),
-            transactions: Transactions::default(),
-            waiting: Waiting::default(),
-            renewing: None,
-            leaving: None,
-        }));
+        self.outputs.push(Output::Send(frame));
+        let heartbeat = HeartBeat::negotiate(ours, offer, self.rules.heartbeat_grace, now.instant);
+        self.phase = Phase::Connected(Box::new(Connected::new(version, identity, heartbeat, now)));
     }
 
     /// Lets the connected session act; a disconnect that comes of it ends the session.
@@ -316,10 +262,10 @@ impl Session {
             return;
         }
         if disconnect.reason.is_error() {
-            self.outputs.push_back(Output::Send(self.error(&disconnect)));
+            self.outputs.push(Output::Send(self.error(&disconnect)));
         }
         self.phase = Phase::Closed;
-        self.outputs.push_back(Output::Close(disconnect));
+        self.outputs.push(Output::Close(disconnect));
     }
 
     fn error(&self, disconnect: &Disconnect) -> Bytes {

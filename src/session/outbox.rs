@@ -16,6 +16,9 @@ pub struct Resend {
     pub within: Duration,
 }
 
+/// How late a timer may ring and still be on time.
+const LATE: Duration = Duration::from_secs(1);
+
 /// Unconfirmed deliveries in the order of their first attempt. Holds no memory while it is empty.
 #[derive(Debug, Default)]
 pub struct Outbox {
@@ -28,6 +31,8 @@ pub struct Outbox {
 
 #[derive(Debug)]
 struct Delivery {
+    /// Counts the session's first deliveries.
+    number: u64,
     parcel: Arc<Parcel>,
     attempt: u32,
     first_sent: Instant,
@@ -49,12 +54,13 @@ pub enum Due {
 }
 
 impl Outbox {
-    /// Notes a first attempt.
-    pub fn sent(&mut self, parcel: Arc<Parcel>, resend: &Resend, now: Now) {
+    /// Notes a first attempt; `number` is greater than that of any before.
+    pub fn sent(&mut self, parcel: Arc<Parcel>, number: u64, resend: &Resend, now: Now) {
         let due = now.instant + resend.first;
         self.persisted += usize::from(parcel.seq().is_some());
         self.next_due = Some(self.next_due.map_or(due, |next| next.min(due)));
         self.entries.push_back(Delivery {
+            number,
             last_sent: now.wall,
             first_sent: now.instant,
             attempt: 1,
@@ -73,24 +79,25 @@ impl Outbox {
         self.entries.len() - self.persisted
     }
 
-    pub fn contains(&self, id: &str) -> bool {
-        self.position(id).is_some()
+    /// The number of the delivery with this id.
+    pub fn find(&self, id: &str) -> Option<u64> {
+        // Confirmations come nearly in order, so what is asked for stands near the front.
+        let found = self.entries.iter().find(|delivery| delivery.parcel.id() == id);
+        found.map(|delivery| delivery.number)
     }
 
     /// Forgets one delivery.
     pub fn remove(&mut self, id: &str) -> Option<Arc<Parcel>> {
-        let index = self.position(id)?;
+        let index = self.entries.iter().position(|delivery| delivery.parcel.id() == id)?;
         let delivery = self.entries.remove(index)?;
         self.forgot(&delivery.parcel);
         Some(delivery.parcel)
     }
 
-    /// Forgets a delivery and all before it: what a cumulative ACK confirms (STOMP 1.2, ACK). In the order of delivery.
-    pub fn remove_through(&mut self, id: &str) -> Vec<Arc<Parcel>> {
-        let Some(index) = self.position(id) else {
-            return Vec::new();
-        };
-        let removed: Vec<_> = self.entries.drain(..=index).map(|delivery| delivery.parcel).collect();
+    /// Forgets the deliveries up to this number: what a cumulative ACK confirms (STOMP 1.2, ACK). In the order of delivery.
+    pub fn remove_through(&mut self, number: u64) -> Vec<Arc<Parcel>> {
+        let end = self.entries.partition_point(|delivery| delivery.number <= number);
+        let removed: Vec<_> = self.entries.drain(..end).map(|delivery| delivery.parcel).collect();
         for parcel in &removed {
             self.forgot(parcel);
         }
@@ -108,15 +115,17 @@ impl Outbox {
             return Vec::new();
         }
         let mut due = Vec::new();
-        let mut given_up = Vec::new();
-        for delivery in &mut self.entries {
+        let persisted = &mut self.persisted;
+        self.entries.retain_mut(|delivery| {
             if delivery.due > now.instant {
-                continue;
+                return true;
             }
-            let resent = delivery.attempt - 1;
-            if resent >= resend.most || now.instant > delivery.first_sent + resend.within {
-                given_up.push(Arc::clone(&delivery.parcel));
-                continue;
+            let end = delivery.first_sent + resend.within;
+            // By the plan, so that the last attempt is not lost to a timer that rings a moment late; by the clock, where it rings much later.
+            if delivery.attempt > resend.most || delivery.due > end || now.instant > end + LATE {
+                *persisted -= usize::from(delivery.parcel.seq().is_some());
+                due.push(Due::GivenUp);
+                return false;
             }
             delivery.attempt += 1;
             due.push(Due::Again {
@@ -125,14 +134,17 @@ impl Outbox {
                 last_sent: delivery.last_sent,
             });
             delivery.last_sent = now.wall;
-            // From the plan and not from now, so that a late timer doesn't add up; but never in the past.
-            delivery.due = (delivery.due + resend.every).max(now.instant);
-        }
-        for parcel in given_up {
-            self.remove(parcel.id());
-            due.push(Due::GivenUp);
-        }
+            // From the plan and not from now, so that late timers don't add up; but what was missed is not made up for.
+            delivery.due += resend.every;
+            if delivery.due <= now.instant {
+                delivery.due = now.instant + resend.every;
+            }
+            true
+        });
         self.next_due = self.entries.iter().map(|delivery| delivery.due).min();
+        if self.entries.is_empty() {
+            self.entries = VecDeque::new();
+        }
         due
     }
 
@@ -141,11 +153,6 @@ impl Outbox {
         self.entries
             .iter()
             .map(|delivery| (&delivery.parcel, delivery.attempt, delivery.last_sent))
-    }
-
-    fn position(&self, id: &str) -> Option<usize> {
-        // Confirmations come nearly in order, so what is asked for stands near the front.
-        self.entries.iter().position(|delivery| delivery.parcel.id() == id)
     }
 
     fn forgot(&mut self, parcel: &Parcel) {

@@ -1,13 +1,9 @@
 //! The personal queue of a session: `/user/queue/msg`, as a cursor in the inbox and an outbox of what is unconfirmed.
 
-use std::collections::VecDeque;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::inbox::{Inbox, Read};
 use super::outbox::Outbox;
-use super::parcel::Parcel;
 
 /// The destination of the session's own user.
 pub const DESTINATION: &str = "/user/queue/msg";
@@ -56,38 +52,4 @@ impl Personal {
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.outbox.next_due().into_iter().chain(self.retry).min()
     }
-}
-
-/// The last deliveries that need no record of their own, so that a confirmation for one isn't taken for an unknown id. Bounded; 8 octets each.
-#[derive(Debug, Default)]
-pub struct Recent {
-    ids: VecDeque<u64>,
-    /// Some have been forgotten: an id that isn't here may still have been delivered.
-    forgot: bool,
-}
-
-impl Recent {
-    /// Remembers one more, `most` at once.
-    pub fn note(&mut self, parcel: &Arc<Parcel>, most: usize) {
-        while self.ids.len() >= most {
-            self.ids.pop_front();
-            self.forgot = true;
-        }
-        self.ids.push_back(fingerprint(parcel.id()));
-    }
-
-    pub fn has(&self, id: &str) -> bool {
-        self.ids.contains(&fingerprint(id))
-    }
-
-    /// Whether the id may be one of those: it is, or too many came to say.
-    pub fn may_have(&self, id: &str) -> bool {
-        self.forgot || self.has(id)
-    }
-}
-
-fn fingerprint(id: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    id.hash(&mut hasher);
-    hasher.finish()
 }

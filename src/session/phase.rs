@@ -2,10 +2,15 @@
 
 use std::time::Instant;
 
-use super::personal::{Personal, Recent};
+use super::Rules;
+use super::personal::Personal;
+use super::recent::Recent;
 use super::subscriptions::Subscriptions;
+use super::told::Told;
 use super::transactions::Transactions;
+use super::waiting::Waiting;
 use crate::domain::identity::Identity;
+use crate::domain::time::Now;
 use crate::stomp::{HeartBeat, Offer, Version};
 
 #[derive(Debug)]
@@ -18,6 +23,7 @@ pub enum Phase {
     Authenticating {
         version: Version,
         offer: Offer,
+        receipt: Option<String>,
     },
     Connected(Box<Connected>),
     /// The last word is spoken.
@@ -33,9 +39,15 @@ pub struct Connected {
     pub heartbeat: HeartBeat,
     pub subscriptions: Subscriptions,
     pub personal: Option<Box<Personal>>,
+    /// Counts first deliveries on the personal queue.
+    pub deliveries: u64,
+    /// What was delivered, for who confirms it late or again.
+    pub told: Told,
     pub recent: Recent,
     pub transactions: Transactions,
     pub waiting: Waiting,
+    /// ACK and NACK frames of which the record is asked whether this session was told what they name.
+    pub recognising: usize,
     /// A fresh token is being looked at; its frame's receipt.
     pub renewing: Option<Option<String>>,
     /// DISCONNECT came: nothing more is read, and the session ends when its confirmations are stored.
@@ -49,49 +61,33 @@ pub struct Leaving {
     pub deadline: Instant,
 }
 
-/// Confirmations whose outcome somebody waits for.
-#[derive(Debug, Default)]
-pub struct Waiting {
-    tickets: Vec<Ticket>,
-    last: u32,
-}
-
-#[derive(Debug)]
-struct Ticket {
-    number: u32,
-    /// Confirmations that have not been answered.
-    open: usize,
-    receipt: Option<String>,
-}
-
-impl Waiting {
-    /// A new ticket for `receipt`, for which `open` answers will come.
-    pub fn issue(&mut self, receipt: Option<String>, open: usize) -> u32 {
-        self.last = self.last.wrapping_add(1);
-        self.tickets.push(Ticket {
-            number: self.last,
-            open,
-            receipt,
-        });
-        self.last
-    }
-
-    /// One answer came. With the last one the receipt is due.
-    pub fn answered(&mut self, number: u32) -> Option<String> {
-        let index = self.tickets.iter().position(|ticket| ticket.number == number)?;
-        self.tickets[index].open -= 1;
-        if self.tickets[index].open > 0 {
-            return None;
-        }
-        self.tickets.remove(index).receipt
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.tickets.is_empty()
-    }
-}
-
 impl Connected {
+    pub fn new(version: Version, identity: Identity, heartbeat: HeartBeat, now: Now) -> Self {
+        Self {
+            version,
+            expires: identity.expires.map(|expires| now.instant_of(expires)),
+            identity,
+            heartbeat,
+            subscriptions: Subscriptions::default(),
+            personal: None,
+            deliveries: 0,
+            told: Told::default(),
+            recent: Recent::default(),
+            transactions: Transactions::default(),
+            waiting: Waiting::default(),
+            recognising: 0,
+            renewing: None,
+            leaving: None,
+        }
+    }
+
+    /// Whether more frames may be read: not after DISCONNECT, nor while it is not known whether the last one was right (a fresh token, an ACK for
+    /// what the session doesn't hold), nor while as many confirmations wait for the record as a window has deliveries.
+    pub fn wants_input(&self, rules: &Rules) -> bool {
+        let is_judged = self.renewing.is_none() && self.recognising == 0;
+        is_judged && self.leaving.is_none() && self.waiting.len() < rules.window
+    }
+
     /// The next instant at which something is to be done.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let personal = self.personal.as_ref().and_then(|personal| personal.poll_timeout());

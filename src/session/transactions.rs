@@ -1,5 +1,7 @@
 //! Frames that wait for their COMMIT, within bounds (STOMP 1.2, BEGIN).
 
+use bytes::Bytes;
+
 use crate::stomp::Frame;
 
 /// The open transactions of a session, with all their frames. Holds no memory while there are none.
@@ -38,7 +40,7 @@ impl Transactions {
         Ok(())
     }
 
-    pub fn add(&mut self, name: &str, frame: Frame, bounds: &Bounds) -> Result<(), Fault> {
+    pub fn add(&mut self, name: &str, mut frame: Frame, bounds: &Bounds) -> Result<(), Fault> {
         let index = self.find(name).ok_or(Fault::Unknown)?;
         let bytes = weight(&frame);
         if self.frames + 1 > bounds.frames {
@@ -47,6 +49,8 @@ impl Transactions {
         if self.bytes + bytes > bounds.bytes {
             return Err(Fault::Full("session.max_transaction_bytes", bounds.bytes));
         }
+        // The body may be a slice of a large chunk, all of which it would keep for as long as the transaction is open.
+        frame.body = Bytes::copy_from_slice(&frame.body);
         self.frames += 1;
         self.bytes += bytes;
         self.open[index].1.push(frame);

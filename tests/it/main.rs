@@ -9,6 +9,7 @@ mod delivery;
 mod disk;
 mod harness;
 mod operations;
+mod session;
 mod stomp_properties;
 mod stomp_rules;
 mod sync;
