@@ -165,7 +165,7 @@ function addLive(notification) {
   const meta = element('div', { className: 'meta' }, [
     seq !== null && element('span', { textContent: `seq ${seq}`, dataset: { seq } }),
     element('span', { className: 'attempt', textContent: `attempt ${attempt}`, dataset: { attempt } }),
-    element('span', { className: 'latency', textContent: replayed ? `waited ${span(late)}` : span(late), title: 'Now − created, by the clock of this computer', dataset: { latency: late } }),
+    element('span', { className: 'latency', textContent: `${replayed ? 'waited' : 'in'} ${span(late)}`, title: 'Now − created, by the clock of this computer', dataset: { latency: late } }),
     element('time', { textContent: new Date(created).toLocaleTimeString(), dateTime: new Date(created).toISOString() }),
     element('span', { className: 'id', textContent: id }),
   ]);
@@ -185,7 +185,7 @@ function addTopicMessage({ destination, data, headers }) {
       body.type && element('span', { className: 'tag type', textContent: body.type }),
       element('span', { className: 'tag good', textContent: destination }),
       element('div', { className: 'meta' }, [
-        body.created && element('span', { className: 'latency', textContent: span(Date.now() - body.created), title: 'Now − created, by the clock of this computer' }),
+        body.created && element('span', { className: 'latency', textContent: `in ${span(Date.now() - body.created)}`, title: 'Now − created, by the clock of this computer' }),
         element('time', { textContent: new Date().toLocaleTimeString() }),
         body.id && element('span', { className: 'id', textContent: body.id }),
       ]),
@@ -261,6 +261,7 @@ const FIELDS = { receiver: 'to', topic: 'to', everyone: 'to-kind', type: 'type-n
 
 async function publish() {
   for (const field of $('publish').querySelectorAll('[aria-invalid]')) field.removeAttribute('aria-invalid');
+  showNotice('receipt', '');
   const [draft, wrong] = readDraft();
   if (wrong) return refuse(wrong.id, wrong.reason);
   const headers = { 'Content-Type': 'application/json' };

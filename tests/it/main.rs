@@ -3,12 +3,15 @@
 mod architecture;
 mod auth;
 mod checker;
+mod clients;
 mod contract;
 mod crash;
 mod delivery;
 mod disk;
 mod harness;
 mod operations;
+mod page;
+mod programs;
 mod session;
 mod stomp_properties;
 mod stomp_rules;

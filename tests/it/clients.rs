@@ -1,0 +1,64 @@
+//! Clients that nobody here wrote, and the one that the server serves, each in the language of its users: they take, confirm, reconnect
+//! and get what they missed. The stories stand in `tests/browser`, beside the packages that they are told with.
+
+use crate::harness::Server;
+use crate::programs::{SETTINGS, node, python};
+
+#[tokio::test]
+async fn stompjs_7_takes_confirms_reconnects_and_gets_what_it_missed() {
+    let mut server = Server::with(&SETTINGS).await;
+    node(&mut server, "stompjs7.mjs", &["test1"]).await.survived_a_kill();
+}
+
+#[tokio::test]
+async fn stompjs_2_3_3_takes_confirms_by_app_ack_reconnects_and_gets_what_it_missed() {
+    let mut server = Server::with(&SETTINGS).await;
+    node(&mut server, "stompjs2.cjs", &["test1"]).await.survived_a_kill();
+}
+
+#[tokio::test]
+async fn stomp_py_over_websocket_takes_confirms_reconnects_and_gets_what_it_missed() {
+    let mut server = Server::with(&SETTINGS).await;
+    python(&mut server, "stomppy.py", &["test1"]).await.survived_a_kill();
+}
+
+/// The stories above are able to fail.
+#[tokio::test]
+async fn a_client_complains_where_nothing_is_sent_again() {
+    let mut server = Server::with(&[("session.resend_most", "0"), ("session.resend_first_ms", "100")]).await;
+    let end = node(&mut server, "stompjs7.mjs", &["test1", "--patience=3000"]).await;
+    assert!(
+        !end.success && end.errors.contains("FAILED: Error: delivery 2 of ntf_"),
+        "{end}"
+    );
+}
+
+#[tokio::test]
+async fn the_browser_client_hands_on_500_in_order_once_each_and_confirms_them() {
+    let mut server = Server::with(&SETTINGS).await;
+    node(&mut server, "sdk.mjs", &["test1", "ordered"]).await.went_well();
+}
+
+#[tokio::test]
+async fn the_browser_client_resumes_by_seq_and_drops_what_it_was_given() {
+    let mut server = Server::with(&SETTINGS).await;
+    node(&mut server, "sdk.mjs", &["test1", "resume"]).await.went_well();
+}
+
+#[tokio::test]
+async fn two_browser_clients_hear_of_each_other_what_was_viewed_and_deleted() {
+    let mut server = Server::with(&SETTINGS).await;
+    node(&mut server, "sdk.mjs", &["test1", "between"]).await.went_well();
+}
+
+#[tokio::test]
+async fn the_browser_client_asks_for_a_fresh_token_before_the_session_ends() {
+    let mut server = Server::with(&SETTINGS).await;
+    node(&mut server, "sdk.mjs", &["test1", "token"]).await.went_well();
+}
+
+#[tokio::test]
+async fn the_browser_client_loses_and_doubles_nothing_when_the_server_is_killed() {
+    let mut server = Server::with(&SETTINGS).await;
+    node(&mut server, "sdk.mjs", &["test1", "kill"]).await.survived_a_kill();
+}
