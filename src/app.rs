@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
-use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
@@ -19,6 +18,7 @@ use crate::config::Config;
 use crate::dispatch::Dispatcher;
 use crate::domain::kind::Kinds;
 use crate::edge::{self, Edge, Hub, Outcomes};
+use crate::http;
 use crate::ingest::{self, Ingest, Keys};
 use crate::lifecycle::Lifecycle;
 use crate::queue::{self, Queue};
@@ -153,17 +153,8 @@ impl App {
             .merge(api::routes(Arc::new(api)))
             .merge(edge::routes(Arc::clone(&edge)))
             .merge(web::routes());
-        let listener = listener.tap_io(|stream| {
-            // Small frames go out when they are written, not when more of them have gathered.
-            let _ = stream.set_nodelay(true);
-        });
-        let drain = stages.doors.drain.clone();
-        stages.doors.spawn(async move {
-            let server = axum::serve(listener, routes).with_graceful_shutdown(drain.cancelled_owned());
-            if let Err(error) = server.await {
-                tracing::error!(%error, "the HTTP server stopped");
-            }
-        });
+        let doors = http::serve(config.http, listener, http::complete(routes), stages.doors.clone());
+        stages.doors.spawn(doors);
         ready.store(true, Ordering::Release);
         Ok(Self {
             address,

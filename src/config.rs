@@ -7,18 +7,19 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use figment::Figment;
-use figment::error::Kind;
+use figment::error::{Actual, Kind};
 use figment::providers::{Env, Format, Serialized, Toml};
 use figment::value::{Dict, Value};
 use serde::{Deserialize, Serialize};
 
-use crate::{api, auth, dispatch, domain, edge, ingest, queue, session, store, sweep, telemetry, topic};
+use crate::{api, auth, dispatch, domain, edge, http, ingest, queue, session, store, sweep, telemetry, topic};
 
 /// All of it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     pub app: App,
+    pub http: http::Config,
     pub telemetry: telemetry::Config,
     pub domain: domain::Config,
     pub auth: auth::Config,
@@ -71,6 +72,8 @@ impl std::fmt::Display for Problem {
     }
 }
 
+const PREFIX: &str = "QN_";
+
 /// Reads and checks everything.
 pub fn load(files: &[PathBuf], overrides: &[(String, String)]) -> Result<Config, Vec<Problem>> {
     let mut problems = Vec::new();
@@ -85,7 +88,12 @@ pub fn load(files: &[PathBuf], overrides: &[(String, String)]) -> Result<Config,
             });
         }
     }
-    figment = figment.merge(Env::prefixed("QN_").split("__"));
+    problems.extend(misspelt(
+        std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()),
+    ));
+    // Other names with this prefix are the command line's, such as QN_TOKEN, or hold secrets that the configuration names.
+    let settings = Env::prefixed(PREFIX).filter(|key| key.as_str().contains("__"));
+    figment = figment.merge(settings.split("__"));
     for (path, value) in overrides {
         // Typed as the environment's values are: numbers, booleans and lists as such, all else as text.
         let value: Value = value.parse().unwrap_or_else(|never| match never {});
@@ -109,6 +117,7 @@ impl Config {
     /// What can be wrong with values that are of the right type.
     pub fn problems(&self) -> Vec<Problem> {
         let modules = [
+            ("http", self.http.problems()),
             ("telemetry", self.telemetry.problems()),
             ("domain", self.domain.problems()),
             ("auth", self.auth.problems()),
@@ -168,18 +177,14 @@ fn extract(mut said: Dict, problems: &mut Vec<Problem>) -> Config {
         };
         for error in errors {
             let mut path = error.path.clone();
-            let reason = match &error.kind {
-                Kind::UnknownField(name, known) => {
-                    if path.last().is_none_or(|last| last != name) {
-                        path.push(name.clone());
-                    }
-                    format!("is not known here; known: {}", known.join(", "))
-                }
-                kind => kind.to_string(),
-            };
+            if let Kind::UnknownField(name, _) = &error.kind
+                && path.last().is_none_or(|last| last != name)
+            {
+                path.push(name.clone());
+            }
             problems.push(Problem {
-                path: path.join("."),
-                reason,
+                path: written(&path),
+                reason: reason(error.kind),
             });
             if !strike(&mut said, &path) {
                 return Config::default();
@@ -189,18 +194,90 @@ fn extract(mut said: Dict, problems: &mut Vec<Problem>) -> Config {
     Config::default()
 }
 
-/// Takes the value at `path` out; a path that leads into an array takes the array.
-fn strike(said: &mut Dict, path: &[String]) -> bool {
-    match path {
-        [] => false,
-        [key] => said.remove(key).is_some(),
-        [key, rest @ ..] => {
-            if let Some(Value::Dict(_, inner)) = said.get_mut(key)
-                && strike(inner, rest)
-            {
-                return true;
+/// A mistake in words. A text that was said isn't repeated: it may be a secret in the wrong place.
+fn reason(kind: Kind) -> String {
+    let known = |names: &[&str]| format!("is not known here; known: {}", names.join(", "));
+    match kind {
+        Kind::UnknownField(_, names) => known(names),
+        Kind::UnknownVariant(_, names) => known(names),
+        Kind::InvalidType(said, wanted) | Kind::InvalidValue(said, wanted) => {
+            let said = match said {
+                Actual::Str(_) | Actual::Char(_) | Actual::Bytes(_) => "a text".to_owned(),
+                Actual::Map => "a table".to_owned(),
+                Actual::Seq => "a list".to_owned(),
+                Actual::Unsigned(number) => number.to_string(),
+                Actual::Signed(number) => number.to_string(),
+                Actual::Float(number) => number.to_string(),
+                Actual::Bool(value) => value.to_string(),
+                _ => "something else".to_owned(),
+            };
+            format!("must be {}, not {said}", in_words(&wanted))
+        }
+        kind => kind.to_string(),
+    }
+}
+
+/// What serde asks for, for people who don't write Rust.
+fn in_words(wanted: &str) -> &str {
+    match wanted {
+        "usize" | "u64" | "u32" | "u16" | "u8" => "a whole number from 0 on",
+        "a string" | "path string" => "a text in quotes",
+        "a boolean" => "true or false",
+        "a sequence" => "a list in brackets",
+        "a map" => "a table",
+        _ if wanted.starts_with("struct ") => "a table",
+        _ if wanted.starts_with("enum ") || wanted == "string" => "one of its names, as a text",
+        other => other,
+    }
+}
+
+/// `auth.jwt.keys[0].file`
+fn written(path: &[String]) -> String {
+    let mut text = String::new();
+    for part in path {
+        if part.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
+            text += &format!("[{part}]");
+        } else {
+            if !text.is_empty() {
+                text.push('.');
             }
-            said.remove(key).is_some()
+            text += part;
         }
     }
+    text
+}
+
+/// Variables that were meant to be settings: `QN_APP_LISTEN` for `QN_APP__LISTEN`.
+fn misspelt(names: impl Iterator<Item = String>) -> Vec<Problem> {
+    let known = Figment::from(Serialized::defaults(Config::default()));
+    let meant = |name: &str| {
+        let (section, key) = name.strip_prefix(PREFIX)?.split_once('_')?;
+        let path = format!("{section}.{key}").to_lowercase();
+        (!key.contains("__") && known.find_value(&path).is_ok()).then(|| format!("{PREFIX}{section}__{key}"))
+    };
+    names
+        .filter_map(|name| {
+            let meant = meant(&name)?;
+            Some(Problem {
+                path: name,
+                reason: format!("is no setting; with two underscores it is: {meant}"),
+            })
+        })
+        .collect()
+}
+
+/// Takes the value at `path` out; of a list, the whole of it unless the path leads on into a table in it.
+fn strike(said: &mut Dict, path: &[String]) -> bool {
+    let [key, rest @ ..] = path else { return false };
+    let struck = match (said.get_mut(key), rest) {
+        (Some(Value::Dict(_, inner)), [_, ..]) => strike(inner, rest),
+        (Some(Value::Array(_, items)), [index, rest @ ..]) => {
+            match index.parse().ok().and_then(|index: usize| items.get_mut(index)) {
+                Some(Value::Dict(_, inner)) => strike(inner, rest),
+                _ => false,
+            }
+        }
+        _ => false,
+    };
+    struck || said.remove(key).is_some()
 }

@@ -1,6 +1,8 @@
 //! A small STOMP client for the terminal: one connection, frames in and out.
 
-use anyhow::{Context, bail};
+use std::time::Duration;
+
+use anyhow::Context;
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::TcpStream;
@@ -32,9 +34,12 @@ impl Client {
             body: 16 * 1024 * 1024,
             ..Limits::default()
         };
+        // Only one version is offered, so whatever comes, an ERROR to the first frame too, is in it.
+        let mut parser = Parser::of_server(limits);
+        parser.set_version(Version::V1_2);
         let mut client = Self {
             socket,
-            parser: Parser::of_server(limits),
+            parser,
             user: String::new(),
         };
         let connect = FrameWriter::new(Version::V1_2, Command::Connect)
@@ -45,13 +50,12 @@ impl Client {
             .end();
         client.send(connect).await?;
         let connected = client.next().await?.context("the server closed the connection")?;
-        client.parser.set_version(Version::V1_2);
         match connected.command {
             ServerCommand::Connected => {
                 client.user = connected.headers.get("user-name").unwrap_or_default().to_owned();
                 Ok(client)
             }
-            _ => bail!("{}", refusal(&connected)),
+            _ => Err(Refused::from(&connected).into()),
         }
     }
 
@@ -60,7 +64,7 @@ impl Client {
         Ok(self.socket.send(Message::Text(text.into())).await?)
     }
 
-    /// The next frame; `None` at the end.
+    /// The next frame; `None` at the end, and when the server is silent for longer than its heart-beats allow.
     pub async fn next(&mut self) -> anyhow::Result<Option<Frame<ServerCommand>>> {
         loop {
             match self.parser.next()? {
@@ -68,7 +72,10 @@ impl Client {
                 Some(Event::HeartBeat) => continue,
                 None => {}
             }
-            match self.socket.next().await {
+            let Ok(message) = tokio::time::timeout(SILENCE, self.socket.next()).await else {
+                return Ok(None);
+            };
+            match message {
                 Some(Ok(Message::Text(text))) => self.parser.feed(text.into()),
                 Some(Ok(Message::Binary(bytes))) => self.parser.feed(bytes),
                 Some(Ok(Message::Close(_))) | None => return Ok(None),
@@ -79,9 +86,30 @@ impl Client {
     }
 }
 
+/// The server beats every 10 s.
+const SILENCE: Duration = Duration::from_secs(30);
+
 /// What an ERROR says.
-pub fn refusal(frame: &Frame<ServerCommand>) -> String {
-    let code = frame.headers.get("code").unwrap_or("error");
-    let message = frame.headers.get("message").unwrap_or("no reason given");
-    format!("{message} ({code})")
+#[derive(Debug, thiserror::Error)]
+#[error("{message} ({code})")]
+pub struct Refused {
+    code: String,
+    message: String,
+}
+
+impl Refused {
+    /// Whether the same token will be refused again.
+    pub fn is_final(&self) -> bool {
+        self.code.starts_with("token-")
+    }
+}
+
+impl From<&Frame<ServerCommand>> for Refused {
+    fn from(frame: &Frame<ServerCommand>) -> Self {
+        let header = |name, otherwise| frame.headers.get(name).unwrap_or(otherwise).to_owned();
+        Self {
+            code: header("code", "error"),
+            message: header("message", "no reason given"),
+        }
+    }
 }

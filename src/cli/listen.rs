@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use anyhow::bail;
 use clap::Args;
 use serde_json::Value;
 
-use super::block_on;
-use super::client::{Client, refusal};
+use super::client::{Client, Refused};
+use super::{block_on, sentence};
 use crate::lifecycle::Backoff;
 use crate::session::PERSONAL_QUEUE;
-use crate::stomp::{Command, FrameWriter, ServerCommand, Version};
+use crate::stomp::{Command, Frame, FrameWriter, ServerCommand, Version};
 
 #[derive(Debug, Args)]
 pub struct ListenArgs {
@@ -18,7 +17,7 @@ pub struct ListenArgs {
     #[arg(long, env = "QN_TOKEN", hide_env_values = true)]
     token: String,
     /// The server's STOMP endpoint.
-    #[arg(long, default_value = "ws://127.0.0.1:2025/stomp-ws")]
+    #[arg(long, default_value = "ws://127.0.0.1:2025/stomp-ws", value_parser = endpoint)]
     url: String,
     /// Only print; the notifications stay unconfirmed.
     #[arg(long)]
@@ -26,6 +25,13 @@ pub struct ListenArgs {
     /// End after so many notifications.
     #[arg(long, value_name = "N")]
     count: Option<u64>,
+}
+
+fn endpoint(url: &str) -> Result<String, String> {
+    if url.starts_with("ws://") {
+        return Ok(url.to_owned());
+    }
+    Err("say ws://HOST:PORT/stomp-ws; TLS is for a proxy in front of the server".into())
 }
 
 pub fn listen(args: &ListenArgs) -> anyhow::Result<()> {
@@ -53,7 +59,8 @@ async fn keep_listening(args: &ListenArgs) -> anyhow::Result<()> {
             tokio::time::sleep(delay).await;
             match Client::connect(&args.url, &args.token).await {
                 Ok(client) => break client,
-                Err(error) => eprintln!("{error:#}"),
+                Err(error) if error.downcast_ref().is_some_and(Refused::is_final) => return Err(error),
+                Err(error) => eprintln!("{}", sentence(&error)),
             }
         };
     }
@@ -63,6 +70,16 @@ async fn keep_listening(args: &ListenArgs) -> anyhow::Result<()> {
 struct Seen {
     last_seq: Option<u64>,
     count: u64,
+}
+
+impl Seen {
+    /// Notes a MESSAGE; says whether it is the replay of one that was seen.
+    fn note(&mut self, frame: &Frame<ServerCommand>) -> bool {
+        let seq = frame.headers.get("seq").and_then(|seq| seq.parse().ok());
+        let known = frame.headers.get("replayed").is_some() && seq.is_some() && seq <= self.last_seq;
+        self.last_seq = self.last_seq.max(seq);
+        known
+    }
 }
 
 /// One session; says whether enough was seen.
@@ -81,27 +98,15 @@ async fn session(mut client: Client, args: &ListenArgs, seen: &mut Seen) -> anyh
             Ok(None) | Err(_) => return Ok(false),
         };
         match frame.command {
-            ServerCommand::Error => bail!("{}", refusal(&frame)),
+            ServerCommand::Error => return Err(Refused::from(&frame).into()),
             ServerCommand::Message => {}
             ServerCommand::Connected | ServerCommand::Receipt => continue,
         }
         let header = |name| frame.headers.get(name).unwrap_or("-");
-        let body: Value = serde_json::from_slice(&frame.body).unwrap_or_default();
-        let kind = body["type"].as_str().unwrap_or("-");
-        let replayed = if frame.headers.get("replayed").is_some() {
-            " replayed"
-        } else {
-            ""
-        };
-        println!(
-            "seq {} attempt {}{replayed} {} {kind} {}",
-            header("seq"),
-            header("attempt"),
-            header("message-id"),
-            body["data"]
-        );
-        if let Ok(seq) = header("seq").parse() {
-            seen.last_seq = seen.last_seq.max(Some(seq));
+        // What was printed before the connection broke, and whose confirmation went down with it, is only confirmed again.
+        let known = seen.note(&frame);
+        if !known {
+            print(&frame);
         }
         if !args.no_confirm {
             let ack = FrameWriter::new(Version::V1_2, Command::Ack)
@@ -109,7 +114,7 @@ async fn session(mut client: Client, args: &ListenArgs, seen: &mut Seen) -> anyh
                 .end();
             client.send(ack).await?;
         }
-        seen.count += 1;
+        seen.count += u64::from(!known);
         if args.count.is_some_and(|count| seen.count >= count) {
             let bye = FrameWriter::new(Version::V1_2, Command::Disconnect)
                 .header("receipt", "bye")
@@ -119,4 +124,18 @@ async fn session(mut client: Client, args: &ListenArgs, seen: &mut Seen) -> anyh
             return Ok(true);
         }
     }
+}
+
+fn print(frame: &Frame<ServerCommand>) {
+    let header = |name| frame.headers.get(name).unwrap_or("-");
+    let body: Value = serde_json::from_slice(&frame.body).unwrap_or_default();
+    let replayed = frame.headers.get("replayed").map_or("", |_| " replayed");
+    println!(
+        "seq {} attempt {}{replayed} {} {} {}",
+        header("seq"),
+        header("attempt"),
+        header("message-id"),
+        body["type"].as_str().unwrap_or("-"),
+        body["data"]
+    );
 }

@@ -27,22 +27,22 @@ struct Cli {
 }
 
 /// Where the configuration comes from: defaults, then files, then `QN_SECTION__KEY` in the environment, then `--set`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 struct Configuration {
     /// A TOML file; may be repeated, later ones win.
-    #[arg(long = "config", short = 'c', value_name = "FILE", global = true)]
+    #[arg(long = "config", short = 'c', value_name = "FILE")]
     files: Vec<PathBuf>,
     /// One setting, such as `--set app.listen=127.0.0.1:3000`; may be repeated.
-    #[arg(long = "set", value_name = "PATH=VALUE", global = true, value_parser = setting)]
+    #[arg(long = "set", value_name = "PATH=VALUE", value_parser = setting)]
     settings: Vec<(String, String)>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the server (what happens without a command, too).
-    Serve,
+    Serve(Configuration),
     /// Check the whole configuration, report every mistake, dial nobody.
-    Check,
+    Check(Configuration),
     /// Make a token for the configured key, and print it.
     Token(TokenArgs),
     /// Send a notification to a running server.
@@ -50,7 +50,7 @@ enum Command {
     /// Subscribe as a user: print every notification and confirm it.
     Listen(listen::ListenArgs),
     /// Bring the record's schema up to date, and exit.
-    Migrate,
+    Migrate(Configuration),
 }
 
 #[derive(Debug, Args)]
@@ -67,36 +67,68 @@ struct TokenArgs {
     /// A topic that it may write; may be repeated.
     #[arg(long, value_name = "PATTERN")]
     write: Vec<String>,
+    #[command(flatten)]
+    configuration: Configuration,
 }
 
 /// The whole program.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let config = || cli.configuration.load();
+    let said = &cli.configuration;
     let done = match &cli.command {
-        None | Some(Command::Serve) => config().and_then(serve::serve),
-        Some(Command::Check) => config().map(|config| commands::check(&config)),
-        Some(Command::Token(args)) => config().and_then(|config| commands::token(&config, args)),
+        None => said.load().and_then(serve::serve),
+        Some(Command::Serve(more)) => said.and(more).load().and_then(serve::serve),
+        Some(Command::Check(more)) => said.and(more).load().map(|config| commands::check(&config)),
+        Some(Command::Token(args)) => said
+            .and(&args.configuration)
+            .load()
+            .and_then(|config| commands::token(&config, args)),
+        Some(Command::Migrate(more)) => said.and(more).load().and_then(|config| commands::migrate(&config)),
+        Some(Command::Publish(_) | Command::Listen(_)) if !said.is_empty() => Err(anyhow::anyhow!(
+            "publish and listen take no configuration, only the server's --url"
+        )),
         Some(Command::Publish(args)) => publish::publish(args),
         Some(Command::Listen(args)) => listen::listen(args),
-        Some(Command::Migrate) => config().and_then(|config| commands::migrate(&config)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("quick-notify: {error:#}");
+            eprintln!("quick-notify: {}", sentence(&error));
             ExitCode::FAILURE
         }
     }
 }
 
 impl Configuration {
+    fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.settings.is_empty()
+    }
+
+    /// What was said before the command, and then what was said behind it.
+    fn and(&self, more: &Self) -> Self {
+        Self {
+            files: [&self.files[..], &more.files].concat(),
+            settings: [&self.settings[..], &more.settings].concat(),
+        }
+    }
+
     fn load(&self) -> anyhow::Result<Config> {
         config::load(&self.files, &self.settings).map_err(|problems| {
             let list: Vec<_> = problems.iter().map(|problem| format!("  {problem}")).collect();
             anyhow::anyhow!("the configuration has {} mistake(s):\n{}", list.len(), list.join("\n"))
         })
     }
+}
+
+/// An error with its causes; a cause that was said already, as many libraries do, isn't said again.
+fn sentence(error: &anyhow::Error) -> String {
+    error
+        .chain()
+        .fold(String::new(), |said, cause| match cause.to_string() {
+            cause if said.is_empty() => cause,
+            cause if said.contains(&cause) => said,
+            cause => format!("{said}: {cause}"),
+        })
 }
 
 fn setting(text: &str) -> Result<(String, String), String> {

@@ -37,12 +37,19 @@ pub struct PublishArgs {
     #[arg(long, env = "QN_API_KEY", hide_env_values = true)]
     api_key: Option<String>,
     /// The server.
-    #[arg(long, default_value = "http://127.0.0.1:2025")]
+    #[arg(long, default_value = "http://127.0.0.1:2025", value_parser = server)]
     url: String,
 }
 
+fn server(url: &str) -> Result<String, String> {
+    if url.starts_with("http://") {
+        return Ok(url.trim_end_matches('/').to_owned());
+    }
+    Err("say http://HOST:PORT; TLS is for a proxy in front of the server".into())
+}
+
 pub fn publish(args: &PublishArgs) -> anyhow::Result<()> {
-    let url = format!("{}/api/notify", args.url.trim_end_matches('/'));
+    let url = format!("{}/api/notify", args.url);
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .timeout_global(Some(Duration::from_secs(30)))

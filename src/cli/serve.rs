@@ -1,7 +1,6 @@
 //! `serve`: runs until a signal, and says at start what is served and how to try it.
 
-use std::time::Duration;
-
+use anyhow::bail;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{block_on, commands};
@@ -17,9 +16,11 @@ pub fn serve(config: Config) -> anyhow::Result<()> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let lifecycle = Lifecycle::new();
         let notes = notes(&config);
-        let data = config.app.data.clone();
+        let data = config.app.data.display().to_string();
+        let dev = config.auth.is_dev();
         let app = App::start(config, &lifecycle).await?;
-        greet(&app, &data.display().to_string(), &notes);
+        greet(&app, &data, &notes);
+        invite(&app, dev);
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
@@ -32,13 +33,12 @@ pub fn serve(config: Config) -> anyhow::Result<()> {
             _ = terminate.recv() => false,
             _ = interrupt.recv() => false,
         };
-        if !finished {
-            lifecycle.abort.cancel();
-            // What was accepted is in the queue's file and comes again at the next start.
-            eprintln!("Stopped before the drain was done; nothing that was accepted is lost.");
-            tokio::time::sleep(Duration::from_millis(10)).await;
+        if finished {
+            return Ok(());
         }
-        Ok(())
+        lifecycle.abort.cancel();
+        // It is in the queue's file, and comes again at the next start.
+        bail!("stopped before the drain was done; nothing that was accepted is lost")
     })
 }
 
@@ -73,11 +73,28 @@ fn greet(app: &App, data: &str, notes: &[String]) {
     for note in notes {
         println!("  note      {note}");
     }
+}
+
+/// A first notification, ready to paste.
+fn invite(app: &App, dev: bool) {
+    let (user, key) = if dev {
+        ("test1", "")
+    } else {
+        ("alice", " -H \"X-API-Key: $QN_API_KEY\"")
+    };
     println!();
-    println!("Open the page, connect as test1, and send a first notification from another terminal:");
+    if dev {
+        println!("Open the page, connect as {user}, and send a first notification from another terminal:");
+    } else {
+        println!(
+            "Open the page, connect with a token of {user}'s (quick-notify token --sub {user}, with this configuration),"
+        );
+        println!("and send a first notification from a terminal that has a producer's key in QN_API_KEY:");
+    }
     println!();
     println!(
-        "  curl -X POST http://{address}/api/notify -H 'Content-Type: application/json' -d '{{\"receiver\":\"test1\",\"data\":\"Hello from the terminal\"}}'"
+        "  curl -X POST http://{}/api/notify -H 'Content-Type: application/json'{key} -d '{{\"receiver\":\"{user}\",\"data\":\"Hello from the terminal\"}}'",
+        app.address
     );
     println!();
 }

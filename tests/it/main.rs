@@ -9,6 +9,7 @@ mod crash;
 mod delivery;
 mod disk;
 mod harness;
+mod http;
 mod operations;
 mod page;
 mod programs;

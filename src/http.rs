@@ -1,0 +1,176 @@
+//! What every door that speaks HTTP shares: connections within bounds, bodies within bounds, and JSON for what no route answers.
+//!
+//! A request's head has a time and a size, so a client that sends it drop by drop holds a place for no longer than that. An upgraded
+//! connection leaves: from then on it counts as a session, and nothing here applies to it.
+//!
+//! # Why not `axum::serve`
+//! It gives hyper no timer, and so a request's head any time; and it takes any number of connections.
+
+use std::io::ErrorKind;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router};
+use bytes::BytesMut;
+use http_body_util::BodyExt;
+use hyper::server::conn::http1::{self, UpgradeableConnection};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::lifecycle::Lifecycle;
+
+/// Bounds of HTTP connections. Sessions are bounded by `edge`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// HTTP connections at once; further ones wait to be accepted. Each takes a file descriptor until it has become a session.
+    pub max_connections: usize,
+    /// Longest time for a request's head, in milliseconds, from the opening or from the answer before: an idle connection is closed by it, too.
+    pub head_timeout_ms: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_connections: 4_000,
+            head_timeout_ms: 30_000,
+        }
+    }
+}
+
+impl Config {
+    /// Every mistake in this table, as (path below `http`, reason).
+    pub fn problems(&self) -> Vec<(String, String)> {
+        let mut problems = Vec::new();
+        if !(1..=1_000_000).contains(&self.max_connections) {
+            problems.push(("max_connections".into(), "must lie between 1 and 1000000".into()));
+        }
+        if !(100..=600_000).contains(&self.head_timeout_ms) {
+            problems.push(("head_timeout_ms".into(), "must lie between 100 and 600000".into()));
+        }
+        problems
+    }
+}
+
+/// Largest head of a request: its line and its headers.
+const MAX_HEAD: usize = 64 * 1024;
+/// Octets of a body that is too large, read only so that its sender gets the answer.
+const MAX_DISCARDED: usize = 64 * 1024 * 1024;
+/// How long a drain waits for requests that are under way.
+const LEAVE_WITHIN: Duration = Duration::from_secs(10);
+/// How long to wait when the system has no descriptor left for a new connection.
+const BREATHE: Duration = Duration::from_millis(200);
+
+/// Serves `routes` until the drain, and then what is under way.
+pub async fn serve(config: Config, listener: TcpListener, routes: Router, lifecycle: Lifecycle) {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_millis(config.head_timeout_ms))
+        .max_buf_size(MAX_HEAD);
+    let places = Arc::new(Semaphore::new(config.max_connections));
+    let accepted = async || {
+        let place = Arc::clone(&places).acquire_owned().await.expect("it is never closed");
+        (accept(&listener).await, place)
+    };
+    while let Some((stream, place)) = lifecycle.drain.run_until_cancelled(accepted()).await {
+        // Small frames go out when they are written, not when more of them have gathered.
+        let _ = stream.set_nodelay(true);
+        let service = TowerToHyperService::new(routes.clone());
+        let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
+        let drain = lifecycle.drain.clone();
+        lifecycle.spawn(async move {
+            finish(connection, drain).await;
+            drop(place);
+        });
+    }
+}
+
+/// Reads a request body of at most `limit` octets within `time`. What is too large is read to its end all the same, within bounds and without
+/// being kept: a client that is still writing when its connection closes never sees the answer.
+pub async fn read(mut body: Body, limit: usize, time: Duration) -> Result<Bytes, Unread> {
+    let declared = body.size_hint().lower();
+    let mut kept = BytesMut::with_capacity(declared.min(limit as u64) as usize);
+    let mut too_large = declared > limit as u64;
+    let mut seen = 0;
+    let reading = async {
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame?.into_data() else { continue };
+            seen += data.len();
+            too_large |= seen > limit;
+            if !too_large {
+                kept.extend_from_slice(&data);
+            } else if seen > limit + MAX_DISCARDED {
+                break;
+            }
+        }
+        Ok::<_, axum::Error>(())
+    };
+    match tokio::time::timeout(time, reading).await {
+        _ if too_large => Err(Unread::TooLarge),
+        Ok(Ok(())) => Ok(kept.freeze()),
+        Ok(Err(error)) => Err(Unread::Broken(error.to_string())),
+        Err(_) => Err(Unread::Late),
+    }
+}
+
+/// Why a body could not be read.
+#[derive(Debug)]
+pub enum Unread {
+    TooLarge,
+    Late,
+    Broken(String),
+}
+
+/// Answers with JSON, as everything else does, what no route takes.
+pub fn complete(routes: Router) -> Router {
+    routes.fallback(not_found).method_not_allowed_fallback(wrong_method)
+}
+
+async fn not_found(uri: Uri) -> Response {
+    let path: String = uri.path().chars().take(200).collect();
+    let error = json!({"code": "not-found", "field": "path", "reason": format!("{path} is not served here")});
+    (StatusCode::NOT_FOUND, Json(json!({"error": error}))).into_response()
+}
+
+async fn wrong_method(method: Method) -> Response {
+    let reason = format!("{method} is not served here; the header Allow says what is");
+    let error = json!({"code": "wrong-method", "field": "method", "reason": reason});
+    (StatusCode::METHOD_NOT_ALLOWED, Json(json!({"error": error}))).into_response()
+}
+
+async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            // The client went away before it was accepted.
+            Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
+            Err(error) => {
+                tracing::error!(%error, "a connection can't be accepted");
+                tokio::time::sleep(BREATHE).await;
+            }
+        }
+    }
+}
+
+type Connection = UpgradeableConnection<TokioIo<TcpStream>, TowerToHyperService<Router>>;
+
+/// Serves a connection to its end. A drain lets the request that is under way finish. Errors are the client's: it broke off, or was too slow.
+async fn finish(connection: Connection, drain: CancellationToken) {
+    let mut connection = pin!(connection);
+    tokio::select! {
+        _ = connection.as_mut() => {}
+        () = drain.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            let _ = tokio::time::timeout(LEAVE_WITHIN, connection).await;
+        }
+    }
+}

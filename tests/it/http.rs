@@ -1,0 +1,134 @@
+//! HTTP connections are bounded in number and in time, and a drain lets requests finish without waiting for idle ones.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::harness::{Server, Tab, within};
+
+async fn connect(server: &Server) -> TcpStream {
+    TcpStream::connect(server.address()).await.expect("it listens")
+}
+
+/// All that comes until the server closes.
+async fn rest(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    let _ = within("the close", stream.read_to_end(&mut bytes)).await;
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Drop by drop: the timer runs from the opening, not from the last drop.
+#[tokio::test]
+async fn a_head_that_does_not_come_to_its_end_ends_the_connection() {
+    let server = Server::with(&[("http.head_timeout_ms", "300")]).await;
+    let mut silent = connect(&server).await;
+    let mut slow = connect(&server).await;
+    slow.write_all(b"GET /health/live HTTP/1.1\r\nHost: x\r\n")
+        .await
+        .expect("a part of the head");
+    let mut idle = connect(&server).await;
+    idle.write_all(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .expect("a request");
+    let mut tab = Tab::connect(&server, "test1").await;
+    assert_eq!(rest(&mut silent).await, "");
+    assert!(!rest(&mut slow).await.contains("200 OK"));
+    let answer = rest(&mut idle).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("live"),
+        "{answer}"
+    );
+    // A session is no request: it stays for as long as it likes.
+    tab.is_quiet().await;
+}
+
+#[tokio::test]
+async fn a_head_has_a_bound() {
+    let server = Server::start().await;
+    let value = "x".repeat(1_000);
+    let forty: Vec<_> = (0..40).map(|n| format!("X-{n}")).collect();
+    let honest: Vec<_> = forty.iter().map(|name| (&**name, &*value)).collect();
+    assert_eq!(server.get("/health/live", &honest).await.status, 200);
+    let large = "x".repeat(100_000);
+    assert_eq!(server.get("/health/live", &[("X", &large)]).await.status, 431);
+    let many: Vec<_> = (0..1_000).map(|n| format!("X-{n}")).collect();
+    let many: Vec<_> = many.iter().map(|name| (&**name, "1")).collect();
+    assert_eq!(server.get("/health/live", &many).await.status, 431);
+}
+
+/// Whoever comes when all places are taken waits, and is served when one is free again; sessions take none of them.
+#[tokio::test]
+async fn connections_are_bounded() {
+    let server = Server::with(&[("http.max_connections", "2"), ("http.head_timeout_ms", "500")]).await;
+    let mut tabs = Vec::new();
+    for _ in 0..5 {
+        tabs.push(Tab::connect(&server, "test1").await);
+    }
+    let mut first = connect(&server).await;
+    let mut second = connect(&server).await;
+    for stream in [&mut first, &mut second] {
+        stream.write_all(b"GET ").await.expect("a part of the head");
+    }
+    let mut third = connect(&server).await;
+    third
+        .write_all(b"GET /health/live HTTP/1.1\r\nConnection: close\r\n\r\n")
+        .await
+        .expect("a request");
+    let early = tokio::time::timeout(Duration::from_millis(100), third.readable()).await;
+    assert!(early.is_err(), "the third waits for a place");
+    assert!(
+        rest(&mut third).await.ends_with("live"),
+        "it got one when the slow ones were sent away"
+    );
+    for tab in &mut tabs {
+        tab.is_quiet().await;
+    }
+}
+
+#[tokio::test]
+async fn a_drain_finishes_the_request_under_way_and_does_not_wait_for_idle_connections() {
+    let mut server = Server::start().await;
+    let mut idle = connect(&server).await;
+    let mut kept = connect(&server).await;
+    kept.write_all(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .expect("a request");
+    let mut answered = [0; 16];
+    kept.read_exact(&mut answered).await.expect("an answer");
+    let mut busy = connect(&server).await;
+    let body = json!({"receiver": "test1", "data": "late"}).to_string();
+    let head = format!(
+        "POST /api/notify HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    busy.write_all(head.as_bytes()).await.expect("a head");
+    let mut go_on = [0; 25];
+    busy.read_exact(&mut go_on).await.expect("the request is being read");
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+
+    let begun = Instant::now();
+    server.signal("TERM");
+    rest(&mut idle).await;
+    rest(&mut kept).await;
+    busy.write_all(body.as_bytes()).await.expect("the body");
+    let answer = rest(&mut busy).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 202 Accepted") && answer.contains("\"fsynced\""),
+        "{answer}"
+    );
+    assert_eq!(server.wait().await, Some(0));
+    assert!(
+        begun.elapsed() < Duration::from_secs(8),
+        "it waited for nobody: {:?}",
+        begun.elapsed()
+    );
+    server.restart().await;
+    let mut tab = Tab::listen(&server, "test1", None).await;
+    assert_eq!(
+        tab.delivery().await.data(),
+        "late",
+        "what was accepted during the drain"
+    );
+}
