@@ -84,8 +84,7 @@ impl Inbox {
         if seq <= self.cursor {
             return Bell::Old;
         }
-        let live = !self.reading && !self.more && self.rung <= self.cursor;
-        if live && room && seq == self.cursor + 1 {
+        if room && seq == self.cursor + 1 && !self.is_behind() {
             self.cursor = seq;
             return Bell::Deliver;
         }
@@ -95,7 +94,7 @@ impl Inbox {
 
     /// The page to read now, if there is something to read and room for it. The caller must answer with [`Inbox::page`] or [`Inbox::failed`].
     pub fn next_read(&mut self, room: usize) -> Option<Read> {
-        if self.reading || room == 0 || (!self.more && self.rung <= self.cursor) {
+        if self.reading || room == 0 || !self.is_behind() {
             return None;
         }
         self.reading = true;
@@ -138,7 +137,12 @@ impl Inbox {
 
     /// The record could not be read; it is to be tried again.
     pub fn failed(&mut self) {
+        // What made it be read is still there.
         self.reading = false;
-        self.more = true;
+    }
+
+    /// Whether the record has to be read, or is being read.
+    fn is_behind(&self) -> bool {
+        self.more || self.rung > self.cursor
     }
 }

@@ -63,6 +63,9 @@ pub enum Action {
     Dead,
 }
 
+/// How late this side may look and still say that the peer was silent.
+const LATE: Duration = Duration::from_secs(1);
+
 /// Both directions of one connection's heart-beats.
 #[derive(Clone, Copy, Debug)]
 pub struct HeartBeat {
@@ -111,13 +114,17 @@ impl HeartBeat {
     /// What is to be done at this time; to be asked until there is nothing. `Send` counts as sent, and `Dead` is the
     /// last word.
     pub fn poll(&mut self, now: Instant) -> Option<Action> {
-        let is_over = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
-        if is_over(after(self.last_received, self.dead_after)) {
-            self.send_after = 0;
-            self.dead_after = 0;
-            return Some(Action::Dead);
+        let over = |deadline: Option<Instant>| deadline.filter(|deadline| *deadline <= now);
+        if let Some(deadline) = over(after(self.last_received, self.dead_after)) {
+            if now - deadline <= LATE {
+                self.send_after = 0;
+                self.dead_after = 0;
+                return Some(Action::Dead);
+            }
+            // It is this side that slept, and what the peer sent meanwhile may lie unread: a moment for that, and no more.
+            self.last_received += now - deadline + LATE;
         }
-        if is_over(after(self.last_sent, self.send_after)) {
+        if over(after(self.last_sent, self.send_after)).is_some() {
             self.last_sent = now;
             return Some(Action::Send);
         }

@@ -144,6 +144,11 @@ impl<C: CommandSet> Parser<C> {
         if self.input.is_empty() {
             return Ok(None);
         }
+        if matches!(self.state, State::BetweenFrames) && self.input[0] == b'\n' {
+            // The usual heart-beat; a message may hold a million of them.
+            self.read(1);
+            return Ok(Some(Event::HeartBeat));
+        }
         // Poisoned until the step is found to have gone well.
         let mut partial = match mem::replace(&mut self.state, State::Poisoned) {
             State::BetweenFrames => Box::default(),
@@ -165,16 +170,20 @@ impl<C: CommandSet> Parser<C> {
             }
         };
 
-        self.input.advance(read);
-        if self.input.is_empty() {
-            // An empty rest of a chunk would keep all of the chunk in memory.
-            self.input = Bytes::new();
-        }
+        self.read(read);
         self.state = match event {
             Some(_) => State::BetweenFrames,
             None => State::Within(partial),
         };
         Ok(event)
+    }
+
+    fn read(&mut self, octets: usize) {
+        self.input.advance(octets);
+        if self.input.is_empty() {
+            // An empty rest of a chunk would keep all of the chunk in memory.
+            self.input = Bytes::new();
+        }
     }
 }
 

@@ -15,6 +15,8 @@ pub struct Tab {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     parser: Parser<ServerCommand>,
     version: Version,
+    /// The subprotocol that the server chose.
+    pub protocol: Option<String>,
     /// The close frame, once it came.
     pub close: Option<(u16, String)>,
 }
@@ -49,13 +51,21 @@ impl Tab {
     }
 
     pub async fn open_at(url: &str) -> Self {
+        Self::offer(url, Some("v12.stomp")).await
+    }
+
+    /// Opens the transport with these subprotocols on offer.
+    pub async fn offer(url: &str, protocols: Option<&str>) -> Self {
         let mut request = url.into_client_request().expect("a URL");
-        request
-            .headers_mut()
-            .insert("Sec-WebSocket-Protocol", "v12.stomp".parse().expect("a header"));
-        let (socket, _) = within("a WebSocket", tokio_tungstenite::connect_async(request))
+        if let Some(protocols) = protocols {
+            let header = protocols.parse().expect("a header");
+            request.headers_mut().insert("Sec-WebSocket-Protocol", header);
+        }
+        let (socket, response) = within("a WebSocket", tokio_tungstenite::connect_async(request))
             .await
             .unwrap_or_else(|error| panic!("{url}: {error}"));
+        let protocol = response.headers().get("Sec-WebSocket-Protocol");
+        let protocol = protocol.map(|protocol| protocol.to_str().expect("a token").to_owned());
         let limits = Limits {
             body: 4 * 1024 * 1024,
             ..Limits::default()
@@ -66,6 +76,7 @@ impl Tab {
             socket,
             parser,
             version: Version::V1_2,
+            protocol,
             close: None,
         }
     }
@@ -79,6 +90,7 @@ impl Tab {
             socket,
             parser,
             version: Version::V1_2,
+            protocol: None,
             close: None,
         };
         let connect = tab
@@ -118,6 +130,30 @@ impl Tab {
             text(&connected)
         );
         tab
+    }
+
+    /// The same in another version of the protocol.
+    pub async fn connect_in(server: &Server, version: Version, token: &str) -> Self {
+        let mut tab = Self::open(server).await;
+        tab.speak(version);
+        let connected = tab.handshake(token, version.as_str()).await;
+        assert_eq!(connected.command, ServerCommand::Connected, "{}", text(&connected));
+        assert_eq!(connected.headers.get("version"), Some(version.as_str()));
+        tab
+    }
+
+    /// Reads and writes by the rules of this version from now on.
+    pub fn speak(&mut self, version: Version) {
+        self.version = version;
+        self.parser.set_version(version);
+    }
+
+    /// What the WebSocket runs on.
+    pub fn transport(&mut self) -> &mut TcpStream {
+        match self.socket.get_mut() {
+            MaybeTlsStream::Plain(stream) => stream,
+            _ => panic!("tests speak ws, not wss"),
+        }
     }
 
     /// Connects and subscribes to the personal queue, `client-individual`; `last_seq` resumes.
@@ -179,9 +215,34 @@ impl Tab {
             .expect("the transport takes it");
     }
 
-    /// The same where the server may have closed already.
-    pub async fn try_send(&mut self, message: Message) -> bool {
-        within("sending", self.socket.send(message)).await.is_ok()
+    /// Sends all of this while it reads what comes, as browsers do; answers with the frames that came until the end.
+    pub async fn pour(mut self, messages: impl Iterator<Item = Message> + Send + 'static) -> Vec<Frame<ServerCommand>> {
+        let (mut sink, mut stream) = self.socket.split();
+        let pouring = tokio::spawn(async move {
+            for message in messages {
+                if sink.send(message).await.is_err() {
+                    break;
+                }
+            }
+            sink
+        });
+        let mut frames = Vec::new();
+        within("the end", async {
+            while let Some(Ok(message)) = stream.next().await {
+                if matches!(message, Message::Text(_) | Message::Binary(_)) {
+                    self.parser.feed(message.into_data());
+                    while let Some(event) = self.parser.next().expect("the server sends frames") {
+                        frames.extend(match event {
+                            Event::Frame(frame) => Some(frame),
+                            Event::HeartBeat => None,
+                        });
+                    }
+                }
+            }
+        })
+        .await;
+        pouring.abort();
+        frames
     }
 
     pub async fn send_to(&mut self, destination: &str, body: &str) {
@@ -228,6 +289,14 @@ impl Tab {
                 Some(Ok(_)) => {}
                 Some(Err(_)) | None => return None,
             }
+        }
+    }
+
+    /// The octets of the next message, as they are.
+    pub async fn raw(&mut self) -> Bytes {
+        match within("a message", self.socket.next()).await {
+            Some(Ok(message)) => message.into_data(),
+            end => panic!("the server closed: {end:?}"),
         }
     }
 

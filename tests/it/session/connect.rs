@@ -201,3 +201,24 @@ fn silence_while_the_session_itself_does_not_listen_is_not_the_clients() {
     alice.answer_confirms();
     assert_eq!(alice.sent(), ["RECEIPT r1"]);
 }
+
+#[test]
+fn a_process_that_was_frozen_does_not_blame_its_clients() {
+    let beating = || {
+        let mut alice = Story::open();
+        alice.says("CONNECT accept-version:1.2 Authorization:alice heart-beat:10000,0");
+        alice.sent();
+        // The client beats meanwhile, but nobody reads.
+        alice.freeze(secs(300));
+        alice
+    };
+    let mut alice = beating();
+    alice.sends(b"\n\n\n");
+    assert_eq!(alice.sent_during(secs(29)), [""; 0]);
+    let mut alice = beating();
+    assert_eq!(
+        alice.sent_during(secs(29)),
+        ["1s ERROR heartbeat-missed", "1s close heartbeat-missed"],
+        "what it sent would have been read by now"
+    );
+}
