@@ -2,7 +2,9 @@
 //!
 //! Every answer about a notification is for the token's user alone.
 
+mod failure;
 mod health;
+mod history;
 mod inbox;
 
 use std::sync::Arc;
@@ -26,15 +28,21 @@ pub struct Config {
     pub max_page: u32,
     /// Ids of a viewed or delete request.
     pub max_ids: usize,
+    /// Longest time that a request body may take to arrive, in milliseconds.
+    pub read_timeout_ms: u64,
     /// Longest time for an answer about a token, in milliseconds.
     pub ask_timeout_ms: u64,
 }
+
+/// Whatever `max_ids` is, no larger body is read.
+const MAX_BODY: usize = 33_554_431;
 
 impl Default for Config {
     fn default() -> Self {
         Self {
             max_page: 200,
             max_ids: 1_000,
+            read_timeout_ms: 15_000,
             ask_timeout_ms: 5_000,
         }
     }
@@ -50,8 +58,13 @@ impl Config {
         if !(1..=100_000).contains(&self.max_ids) {
             problems.push(("max_ids".into(), "must lie between 1 and 100000".into()));
         }
-        if !(1..=600_000).contains(&self.ask_timeout_ms) {
-            problems.push(("ask_timeout_ms".into(), "must lie between 1 and 600000".into()));
+        for (path, value) in [
+            ("read_timeout_ms", self.read_timeout_ms),
+            ("ask_timeout_ms", self.ask_timeout_ms),
+        ] {
+            if !(1..=600_000).contains(&value) {
+                problems.push((path.into(), "must lie between 1 and 600000".into()));
+            }
         }
         problems
     }

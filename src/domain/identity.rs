@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 /// Longest user id, in characters: the width of the column `receiver`.
 pub const MAX_USER_CHARS: usize = 64;
+/// The `receiver` of what goes to everyone; no user's id.
+pub const EVERYONE: &str = "*";
 /// Longest pattern, in bytes.
 pub const MAX_PATTERN_BYTES: usize = 256;
 /// Most patterns in one list, so that a check costs a bounded number of comparisons.
@@ -141,7 +143,7 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// Lets a user id in: 1 to [`MAX_USER_CHARS`] characters, none of them a control character.
+/// Lets a user id in: 1 to [`MAX_USER_CHARS`] characters, none of them a control character, without spaces around it, and not [`EVERYONE`].
 ///
 /// The only way to a user id from outside; the longest one still fits the record's column and a STOMP header.
 pub fn parse_user(id: &str) -> Result<Arc<str>, BadUser> {
@@ -155,6 +157,12 @@ pub fn parse_user(id: &str) -> Result<Arc<str>, BadUser> {
     if id.chars().any(char::is_control) {
         return Err(BadUser::Control);
     }
+    if id.trim() != id {
+        return Err(BadUser::Space);
+    }
+    if id == EVERYONE {
+        return Err(BadUser::Everyone);
+    }
     Ok(id.into())
 }
 
@@ -167,6 +175,10 @@ pub enum BadUser {
     TooLong,
     #[error("it holds a control character")]
     Control,
+    #[error("it begins or ends with a space")]
+    Space,
+    #[error("it is `{EVERYONE}`, which stands for everyone")]
+    Everyone,
 }
 
 /// Why a text is no topic pattern.

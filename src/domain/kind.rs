@@ -92,16 +92,21 @@ impl Kinds {
             return Err(Rejection::new(Code::TooLarge, "data", reason));
         }
         match kind {
-            Kind::Text if data.get().starts_with('"') => Ok(()),
+            // Raw JSON only looks like a text: an escape in it may stand for no character.
+            Kind::Text if data.get().starts_with('"') => match serde_json::from_str::<String>(data.get()) {
+                Ok(_) => Ok(()),
+                Err(error) => Err(misfit("data", format!("is no text: {error}"))),
+            },
             Kind::Text => Err(misfit("data", format!("{name} takes a string"))),
             Kind::Ids => match serde_json::from_str::<Ids>(data.get()) {
-                Ok(_) => Ok(()),
-                Err(_) => Err(misfit("data", format!("{name} takes {{\"ids\": [string, ...]}}"))),
+                // Serde would also read an array, by the order of the fields.
+                Ok(_) if data.get().starts_with('{') => Ok(()),
+                _ => Err(misfit("data", format!("{name} takes {{\"ids\": [string, ...]}}"))),
             },
             Kind::Schema(schema) => {
                 let value: Value = serde_json::from_str(data.get()).map_err(|e| misfit("data", e.to_string()))?;
                 schema.validate(&value).map_err(|error| {
-                    let field = error.instance_path().as_str().replace('/', ".");
+                    let field = dotted(error.instance_path().as_str());
                     misfit(format!("data{field}"), bounded(error.to_string()))
                 })
             }
@@ -137,7 +142,15 @@ fn compile_schema(spec: &TypeConfig) -> Result<jsonschema::Validator, String> {
         }
         _ => return Err("needs either `schema` or `schema_file`".into()),
     };
-    jsonschema::validator_for(&schema).map_err(|e| format!("is no valid JSON Schema: {e}"))
+    jsonschema::validator_for(&schema).map_err(|e| {
+        let place = dotted(e.instance_path().as_str());
+        format!("is no valid JSON Schema: schema{place}: {}", bounded(e.to_string()))
+    })
+}
+
+/// A JSON pointer as people write paths: `/lines/0/price` is `.lines.0.price`.
+fn dotted(pointer: &str) -> String {
+    pointer.replace('/', ".").replace("~1", "/").replace("~0", "~")
 }
 
 fn misfit(field: impl Into<String>, reason: impl Into<String>) -> Rejection {

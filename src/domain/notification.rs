@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::id::name_problem;
+use super::identity::EVERYONE;
 use super::kind::{self, Kinds};
 use super::time::EpochMs;
 
@@ -46,7 +47,7 @@ impl Audience {
         match self {
             Self::User(user) => user,
             Self::Topic(destination) => destination,
-            Self::Everyone => "*",
+            Self::Everyone => EVERYONE,
         }
     }
 }
@@ -215,6 +216,10 @@ fn audience(receiver: Option<String>, topic: Option<String>, everyone: Option<bo
     match (receiver, topic, everyone) {
         (Some(user), None, None | Some(false)) => match name_problem(&user) {
             Some(reason) => Err(Rejection::field("receiver", reason)),
+            None if user == EVERYONE => Err(Rejection::field(
+                "receiver",
+                "names one user; to reach everyone who is online say `everyone`: true",
+            )),
             None => Ok(Audience::User(user)),
         },
         (None, Some(topic), None | Some(false)) => topic_destination(&topic)

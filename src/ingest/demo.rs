@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::Request;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 
 use super::door::{Refusal, Sender};
+use super::routes::NoKey;
 use super::{Demo, Ingest, answer};
 use crate::domain::notification::{Audience, Code, Draft, Rejection};
 
@@ -25,8 +27,15 @@ async fn everyone(State(ingest): State<Arc<Ingest>>, request: Request<Body>) -> 
     push(&ingest, Audience::Everyone, request).await
 }
 
-async fn receiver(State(ingest): State<Arc<Ingest>>, Path(receiver): Path<String>, request: Request<Body>) -> Response {
-    push(&ingest, Audience::User(receiver), request).await
+async fn receiver(
+    State(ingest): State<Arc<Ingest>>,
+    receiver: Result<Path<String>, PathRejection>,
+    request: Request<Body>,
+) -> Response {
+    match receiver {
+        Ok(Path(receiver)) => push(&ingest, Audience::User(receiver), request).await,
+        Err(_) => not_text("receiver"),
+    }
 }
 
 async fn push(ingest: &Ingest, to: Audience, request: Request<Body>) -> Response {
@@ -34,15 +43,14 @@ async fn push(ingest: &Ingest, to: Audience, request: Request<Body>) -> Response
     let producer = match ingest.producer(&parts.headers) {
         Ok(producer) => producer,
         Err(_) if ingest.config.demo == Demo::Open => "anonymous",
-        Err(answer) => return answer,
+        Err(NoKey(reason)) => return answer::unauthorized(reason),
     };
     let bytes = match ingest.read(body).await {
         Ok(bytes) => bytes,
         Err(refusal) => return answer::refused(&refusal),
     };
     let Ok(text) = std::str::from_utf8(&bytes) else {
-        let rejection = Rejection::new(Code::InvalidField, "body", "is not UTF-8 text");
-        return answer::refused(&Refusal::Rejected(rejection));
+        return not_text("body");
     };
     let sender = Sender { producer, key: None };
     let mut results = ingest.take(sender, vec![Ok(Draft::text(to, text))]).await;
@@ -50,4 +58,9 @@ async fn push(ingest: &Ingest, to: Audience, request: Request<Body>) -> Response
         Ok(_) => "Message pushed successfully".into_response(),
         Err(refusal) => answer::refused(&refusal),
     }
+}
+
+fn not_text(field: &str) -> Response {
+    let rejection = Rejection::new(Code::InvalidField, field, "is not UTF-8 text");
+    answer::refused(&Refusal::Rejected(rejection))
 }

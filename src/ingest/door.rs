@@ -9,10 +9,14 @@ use serde::Serialize;
 use crate::domain::id;
 use crate::domain::kind::Kinds;
 use crate::domain::notification::{Code, Draft, Notification, Rejection};
+use crate::domain::time::EpochMs;
 use crate::lifecycle::wall_clock;
 use crate::queue::{Durability, NewEntry, Queue, QueueError};
 use crate::store::Store;
 use crate::telemetry::events;
+
+/// The header that makes a producer's retry harmless; it covers a whole request.
+pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
 pub struct Door {
     pub kinds: Arc<Kinds>,
@@ -60,123 +64,149 @@ impl Door {
         drafts: Vec<Result<Draft, Rejection>>,
     ) -> Vec<Result<Receipt, Refusal>> {
         let now = wall_clock();
-        // Only an id that the producer chose can have been there before.
-        let mut chosen = Vec::with_capacity(drafts.len());
-        let accepted: Vec<Result<Notification, Refusal>> = drafts
+        let mut items: Vec<Item> = drafts
             .into_iter()
             .enumerate()
-            .map(|(index, draft)| {
-                let draft = draft.map_err(Refusal::Rejected)?;
-                chosen.push(draft.id.is_some() || sender.key.is_some());
-                let fallback = || match sender.key {
-                    Some(key) => id::from_idempotency_key(sender.producer, key, index),
-                    None => id::generate(),
-                };
-                draft.accept(fallback, now, &self.kinds).map_err(Refusal::Rejected)
-            })
+            .map(|(index, draft)| self.item(sender, index, draft, now))
             .collect();
-        let mut answers = self.known(accepted, chosen.contains(&true)).await;
-        let entries: Vec<NewEntry> = answers.iter().filter_map(Answer::entry).collect();
-        let published = if entries.is_empty() {
-            Vec::new()
-        } else {
-            self.queue.publish(entries).await
-        };
-        let mut published = published.into_iter();
-        for answer in &mut answers {
-            if let Answer::New(notification) = answer {
-                let result = published
-                    .next()
-                    .unwrap_or_else(|| Err(QueueError::Unavailable("it gave no answer".into())));
-                *answer = Answer::Done(self.receipt(notification, result));
+        self.compare(&mut items).await;
+        self.publish(&mut items).await;
+        // Again, since a forerunner may have left the queue for the record in between. What was queued behind it in vain is a conflict (the
+        // dispatcher will put it to the dead letters), and what is in conflict with that may well be what the record has.
+        self.compare(&mut items).await;
+        items.into_iter().map(Item::finish).collect()
+    }
+
+    fn item(&self, sender: Sender<'_>, index: usize, draft: Result<Draft, Rejection>, now: EpochMs) -> Item {
+        let mut named = None;
+        let accepted = draft.and_then(|draft| {
+            named = match (&draft.id, sender.key) {
+                (Some(_), _) => Some("id"),
+                (None, Some(_)) => Some(IDEMPOTENCY_KEY),
+                (None, None) => None,
+            };
+            let fallback = || match sender.key {
+                Some(key) => id::from_idempotency_key(sender.producer, key, index),
+                None => id::generate(),
+            };
+            draft.accept(fallback, now, &self.kinds)
+        });
+        match accepted {
+            Ok(notification) => Item {
+                notification: Some(notification),
+                named,
+                answer: None,
+            },
+            Err(rejection) => Item {
+                notification: None,
+                named,
+                answer: Some(Err(Refusal::Rejected(rejection))),
+            },
+        }
+    }
+
+    /// Holds what its producer named against the record: the same body under a name gets the same answer, another one a conflict. While the
+    /// record is away everything counts as new: the dispatcher finds the rest.
+    async fn compare(&self, items: &mut [Item]) {
+        let named: Vec<&mut Item> = items.iter_mut().filter(|item| item.is_for_the_record()).collect();
+        let ids: Vec<&str> = named.iter().filter_map(|item| item.id()).collect();
+        if ids.is_empty() {
+            return;
+        }
+        let found = self.store.lookup(&ids).await.unwrap_or_default();
+        for (item, hash) in named.into_iter().zip(found) {
+            let (Some(notification), Some(hash)) = (&item.notification, hash) else {
+                continue;
+            };
+            if hash != notification.hash {
+                item.answer = Some(Err(item.conflict()));
+            } else if !matches!(item.answer, Some(Ok(_))) {
+                item.answer = Some(Ok(self.receipt(notification, State::Duplicate)));
             }
         }
-        answers
-            .into_iter()
-            .map(|answer| match answer {
-                Answer::Done(result) => result.inspect_err(|refusal| events::refused(refusal.code())),
-                Answer::New(_) => unreachable!("answered above"),
-            })
-            .collect()
     }
 
-    /// Answers what the record knows already. While the record is away everything counts as new: the dispatcher finds the rest.
-    async fn known(&self, accepted: Vec<Result<Notification, Refusal>>, any_chosen: bool) -> Vec<Answer> {
-        let ids: Vec<&str> = accepted
+    /// Queues what has no answer yet.
+    async fn publish(&self, items: &mut [Item]) {
+        let open: Vec<&mut Item> = items.iter_mut().filter(|item| item.answer.is_none()).collect();
+        let entries: Vec<NewEntry> = open
             .iter()
-            .flatten()
-            .filter(|n| n.persist)
-            .map(|n| &*n.id)
+            .filter_map(|item| item.notification.as_ref().map(entry))
             .collect();
-        let mut hashes = if any_chosen && !ids.is_empty() {
-            self.store.lookup(&ids).await.unwrap_or_default().into_iter()
-        } else {
-            Vec::new().into_iter()
-        };
-        let durability = self.queue.durability();
-        accepted
-            .into_iter()
-            .map(|result| match result {
-                Err(refusal) => Answer::Done(Err(refusal)),
-                Ok(notification) if notification.persist => match hashes.next().flatten() {
-                    None => Answer::New(notification),
-                    Some(hash) if hash == notification.hash => Answer::Done(Ok(Receipt {
-                        id: notification.id,
-                        state: State::Duplicate,
-                        durability,
-                    })),
-                    Some(_) => Answer::Done(Err(conflict(&notification.id))),
-                },
-                Ok(notification) => Answer::New(notification),
-            })
-            .collect()
+        if entries.is_empty() {
+            return;
+        }
+        let mut published = self.queue.publish(entries).await.into_iter();
+        for item in open {
+            let result = published
+                .next()
+                .unwrap_or_else(|| Err(QueueError::Unavailable("it gave no answer".into())));
+            item.answer = item.notification.as_ref().map(|notification| match result {
+                Ok(published) if published.duplicate => Ok(self.receipt(notification, State::Duplicate)),
+                Ok(_) => Ok(self.receipt(notification, State::Accepted)),
+                Err(QueueError::Conflict) => Err(item.conflict()),
+                Err(QueueError::Full(after)) => Err(Refusal::Later(after, "the queue is full".into())),
+                Err(error) => Err(Refusal::Later(Duration::from_secs(1), error.to_string())),
+            });
+        }
     }
 
-    fn receipt(
-        &self,
-        notification: &Notification,
-        result: Result<crate::queue::Published, QueueError>,
-    ) -> Result<Receipt, Refusal> {
-        match result {
-            Ok(published) => {
-                if !published.duplicate {
-                    events::accepted(&notification.to);
-                }
-                Ok(Receipt {
-                    id: notification.id.clone(),
-                    state: if published.duplicate {
-                        State::Duplicate
-                    } else {
-                        State::Accepted
-                    },
-                    durability: if notification.persist {
-                        self.queue.durability()
-                    } else {
-                        Durability::Transient
-                    },
-                })
-            }
-            Err(QueueError::Conflict) => Err(conflict(&notification.id)),
-            Err(QueueError::Full(after)) => Err(Refusal::Later(after, "the queue is full".into())),
-            Err(error) => Err(Refusal::Later(Duration::from_secs(1), error.to_string())),
+    fn receipt(&self, notification: &Notification, state: State) -> Receipt {
+        Receipt {
+            id: notification.id.clone(),
+            state,
+            durability: if notification.persist {
+                self.queue.durability()
+            } else {
+                Durability::Transient
+            },
         }
     }
 }
 
 /// A draft on its way to its answer.
-enum Answer {
-    New(Notification),
-    Done(Result<Receipt, Refusal>),
+struct Item {
+    /// `None` when the draft was rejected.
+    notification: Option<Notification>,
+    /// The field by which its producer named it; what was not named can't have been there before.
+    named: Option<&'static str>,
+    answer: Option<Result<Receipt, Refusal>>,
 }
 
-impl Answer {
-    fn entry(&self) -> Option<NewEntry> {
-        let Self::New(notification) = self else { return None };
-        Some(NewEntry {
-            id: notification.id.clone(),
-            hash: notification.hash,
-            payload: Bytes::from(serde_json::to_vec(notification).expect("strings and raw JSON are JSON")),
-        })
+impl Item {
+    fn id(&self) -> Option<&str> {
+        self.notification.as_ref().map(|notification| &*notification.id)
+    }
+
+    /// Whether the record may know better than the queue. What can't be queued now is better tried again.
+    fn is_for_the_record(&self) -> bool {
+        let undecided = !matches!(self.answer, Some(Err(Refusal::Later(..))));
+        undecided && self.named.is_some() && self.notification.is_some()
+    }
+
+    fn conflict(&self) -> Refusal {
+        let field = self.named.unwrap_or("id");
+        let reason = "was given to another notification before; a retry must repeat the first body";
+        Refusal::Rejected(Rejection::new(Code::Conflict, field, reason))
+    }
+
+    fn finish(self) -> Result<Receipt, Refusal> {
+        let late = || Refusal::Later(Duration::from_secs(1), "there is no answer yet".into());
+        let answer = self.answer.unwrap_or_else(|| Err(late()));
+        match (&answer, &self.notification) {
+            (Ok(receipt), Some(notification)) if receipt.state == State::Accepted => events::accepted(&notification.to),
+            (Err(refusal), _) => events::refused(refusal.code()),
+            _ => {}
+        }
+        answer
+    }
+}
+
+fn entry(notification: &Notification) -> NewEntry {
+    NewEntry {
+        id: notification.id.clone(),
+        hash: notification.hash,
+        payload: Bytes::from(serde_json::to_vec(notification).expect("strings and raw JSON are JSON")),
     }
 }
 
@@ -195,9 +225,4 @@ impl Refusal {
             Self::Later(..) => "unavailable",
         }
     }
-}
-
-fn conflict(id: &str) -> Refusal {
-    let reason = format!("\"{id}\" was given to another notification before; a retry must repeat the first body");
-    Refusal::Rejected(Rejection::new(Code::Conflict, "id", reason))
 }

@@ -1,5 +1,6 @@
 //! `POST /api/notify`, and how every request to the door is authorised and read.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,11 +11,14 @@ use axum::http::{HeaderMap, Request};
 use axum::response::Response;
 use axum::routing::post;
 use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::door::{Receipt, Refusal, Sender};
+use super::door::{IDEMPOTENCY_KEY as FIELD, Receipt, Refusal, Sender};
 use super::{Ingest, answer, demo};
 use crate::domain::notification::{Code, Draft, Rejection};
+use crate::http::{self, Unread};
 
 /// The routes of the door.
 pub fn routes(ingest: Arc<Ingest>) -> Router {
@@ -28,7 +32,7 @@ async fn notify(State(ingest): State<Arc<Ingest>>, request: Request<Body>) -> Re
     let (parts, body) = request.into_parts();
     let producer = match ingest.producer(&parts.headers) {
         Ok(producer) => producer,
-        Err(answer) => return answer,
+        Err(NoKey(reason)) => return answer::unauthorized(reason),
     };
     let key = match idempotency_key(&parts.headers) {
         Ok(key) => key,
@@ -50,39 +54,42 @@ async fn notify(State(ingest): State<Arc<Ingest>>, request: Request<Body>) -> Re
     }
 }
 
+/// Why somebody may not publish.
+pub(super) struct NoKey(pub &'static str);
+
 impl Ingest {
     /// Who publishes: the producer whose key was sent; in dev mode a key is not asked for.
-    pub(super) fn producer(&self, headers: &HeaderMap) -> Result<&str, Response> {
+    pub(super) fn producer(&self, headers: &HeaderMap) -> Result<&str, NoKey> {
         match headers.get("x-api-key") {
             Some(key) => match self.keys.producer(key.as_bytes()) {
                 Some(producer) => Ok(producer),
                 None if self.open => Ok("anonymous"),
-                None => Err(answer::unauthorized("this key is not known")),
+                None => Err(NoKey("this key is not known")),
             },
             None if self.open => Ok("anonymous"),
-            None => Err(answer::unauthorized("publishing needs a key")),
+            None => Err(NoKey("publishing needs a key")),
         }
     }
 
     /// Reads a request body within its bounds of size and time.
     pub(super) async fn read(&self, body: Body) -> Result<Bytes, Refusal> {
-        let limit = self.config.max_body;
-        let reading = axum::body::to_bytes(body, limit);
-        match tokio::time::timeout(Duration::from_millis(self.config.read_timeout_ms), reading).await {
-            Ok(Ok(bytes)) => Ok(bytes),
-            Ok(Err(error)) if is_over_limit(&error) => {
-                let reason = format!("is larger than {limit} bytes (ingest.max_body)");
-                Err(Refusal::Rejected(Rejection::new(Code::TooLarge, "body", reason)))
-            }
-            Ok(Err(error)) => Err(rejected("body", format!("broke off: {error}"))),
-            Err(_) => {
-                let reason = format!(
-                    "did not arrive within {} ms (ingest.read_timeout_ms)",
-                    self.config.read_timeout_ms
-                );
-                Err(rejected("body", reason))
-            }
-        }
+        let (limit, time) = (self.config.max_body, self.config.read_timeout_ms);
+        http::read(body, limit, Duration::from_millis(time))
+            .await
+            .map_err(|unread| {
+                let (code, reason) = match unread {
+                    Unread::TooLarge => (
+                        Code::TooLarge,
+                        format!("is larger than {limit} bytes (ingest.max_body)"),
+                    ),
+                    Unread::Late => {
+                        let reason = format!("did not arrive within {time} ms (ingest.read_timeout_ms)");
+                        (Code::InvalidField, reason)
+                    }
+                    Unread::Broken(error) => (Code::InvalidField, format!("broke off: {error}")),
+                };
+                Refusal::Rejected(Rejection::new(code, "body", reason))
+            })
     }
 
     /// Hands drafts to the door, and answers for it when it takes too long.
@@ -108,19 +115,17 @@ impl Ingest {
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Rejection> {
-    const FIELD: &str = "Idempotency-Key";
-    let Some(value) = headers.get(FIELD) else {
+    let mut values = headers.get_all(FIELD).iter();
+    let Some(value) = values.next() else {
         return Ok(None);
     };
-    match value.to_str() {
-        Ok(key) if (1..=255).contains(&key.len()) => Ok(Some(key)),
-        Ok(_) => Err(Rejection::new(
-            Code::InvalidField,
-            FIELD,
-            "must have 1 to 255 characters",
-        )),
-        Err(_) => Err(Rejection::new(Code::InvalidField, FIELD, "must be visible ASCII")),
-    }
+    let reason = match value.to_str() {
+        _ if values.next().is_some() => "must stand only once",
+        Ok(key) if (1..=255).contains(&key.len()) => return Ok(Some(key)),
+        Ok(_) => "must have 1 to 255 characters",
+        Err(_) => "must be visible ASCII",
+    };
+    Err(Rejection::new(Code::InvalidField, FIELD, reason))
 }
 
 /// The items of an array, each read by itself: one that can't be read is no reason to refuse its neighbours.
@@ -140,7 +145,7 @@ fn draft(bytes: &[u8]) -> Result<Draft, Rejection> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let mut track = serde_path_to_error::Track::new();
     let tracked = serde_path_to_error::Deserializer::new(&mut reader, &mut track);
-    let draft = Draft::deserialize(tracked).map_err(|error| {
+    let draft = tracked.deserialize_map(Object).map_err(|error| {
         let path = track.path().to_string();
         if error.is_data() && path != "." {
             Rejection::new(Code::InvalidField, path, error.to_string())
@@ -152,22 +157,21 @@ fn draft(bytes: &[u8]) -> Result<Draft, Rejection> {
     Ok(draft)
 }
 
+/// Reads a draft from an object alone: what serde derives would also read an array, by the order of the fields.
+struct Object;
+
+impl<'de> Visitor<'de> for Object {
+    type Value = Draft;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(r#"an object such as {"receiver":"alice","data":"Hello"}"#)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Draft, A::Error> {
+        Draft::deserialize(MapAccessDeserializer::new(map))
+    }
+}
+
 fn bad_json(error: &serde_json::Error) -> Rejection {
     Rejection::new(Code::BadJson, "body", format!("is no notification in JSON: {error}"))
-}
-
-fn rejected(field: &str, reason: String) -> Refusal {
-    Refusal::Rejected(Rejection::new(Code::InvalidField, field, reason))
-}
-
-fn is_over_limit(error: &axum::Error) -> bool {
-    use std::error::Error;
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if error.is::<http_body_util::LengthLimitError>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
 }

@@ -154,7 +154,8 @@ impl Embedded {
         let mut writer = Writer {
             config: config.clone(),
             connection,
-            waiting: HashMap::new(),
+            known: HashMap::new(),
+            remembered: VecDeque::new(),
             order: VecDeque::new(),
             bytes: 0,
             last_sequence: 0,
@@ -285,9 +286,12 @@ impl Tail {
 struct Writer {
     config: Config,
     connection: SqliteConnection,
-    /// Ids that are queued.
-    waiting: HashMap<Arc<str>, (u64, BodyHash)>,
-    /// The same, in order, with the size of each payload.
+    /// Ids that are queued, or were settled a moment ago.
+    known: HashMap<Arc<str>, (u64, BodyHash)>,
+    /// The latter, in order. A producer's retry asks the record first and the queue then; without these, a first try that moved from the one
+    /// to the other in between would be in neither.
+    remembered: VecDeque<(u64, Arc<str>)>,
+    /// What is queued, in order, with the size of each payload.
     order: VecDeque<(u64, Arc<str>, usize)>,
     bytes: u64,
     last_sequence: u64,
@@ -296,6 +300,9 @@ struct Writer {
     unwritten: bool,
     shared: Arc<Shared>,
 }
+
+/// How many settled ids are known for a while.
+const REMEMBERED: usize = 4_096;
 
 /// How long a settled entry may stay in the file when nobody publishes.
 const TIDY_AFTER: Duration = Duration::from_millis(200);
@@ -361,7 +368,8 @@ impl Writer {
         .fetch_all(&mut self.connection)
         .await?;
         self.last_sequence = given.unwrap_or(0) as u64;
-        self.waiting.clear();
+        self.known.clear();
+        self.remembered.clear();
         self.order.clear();
         self.bytes = 0;
         for (sequence, id, hash, size) in rows {
@@ -390,7 +398,7 @@ impl Writer {
         for (entries, reply) in publishes {
             let mut answers = Vec::with_capacity(entries.len());
             for entry in entries {
-                let known = self.waiting.get(&*entry.id).or_else(|| within.get(&entry.id));
+                let known = self.known.get(&*entry.id).or_else(|| within.get(&entry.id));
                 answers.push(match known {
                     Some((sequence, hash)) if *hash == entry.hash => Ok(Published {
                         sequence: *sequence,
@@ -497,10 +505,20 @@ impl Writer {
                 .map_err(|error| QueueError::Unavailable(explain(Path::new(FILE), &error)))?;
         }
         while let Some((sequence, id, size)) = self.order.pop_front_if(|(sequence, ..)| *sequence <= through) {
-            self.waiting.remove(&id);
             self.bytes -= size as u64;
             self.settled = sequence;
             self.unwritten = true;
+            if dead.iter().any(|letter| letter.sequence == sequence) {
+                self.forget(sequence, &id);
+            } else {
+                self.remembered.push_back((sequence, id));
+            }
+        }
+        while self.remembered.len() > REMEMBERED {
+            let Some((sequence, id)) = self.remembered.pop_front() else {
+                break;
+            };
+            self.forget(sequence, &id);
         }
         self.shared.lock().depth = self.depth();
         Ok(())
@@ -574,9 +592,15 @@ impl Writer {
     }
 
     fn note(&mut self, sequence: u64, id: Arc<str>, hash: BodyHash, size: usize) {
-        self.waiting.insert(Arc::clone(&id), (sequence, hash));
+        self.known.insert(Arc::clone(&id), (sequence, hash));
         self.order.push_back((sequence, id, size));
         self.bytes += size as u64;
+    }
+
+    fn forget(&mut self, sequence: u64, id: &str) {
+        if self.known.get(id).is_some_and(|(known, _)| *known == sequence) {
+            self.known.remove(id);
+        }
     }
 
     fn depth(&self) -> Depth {

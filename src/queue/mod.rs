@@ -4,7 +4,8 @@
 //! - [`Queue::publish`] returns after the entries are as durable as [`Queue::durability`] says, one answer an entry; an array is never atomic.
 //! - Within a lane, entries come in the order of their sequences, and come again after a crash until they are settled: it may repeat, never
 //!   lose or reorder.
-//! - An id that is still queued is not queued twice: the answer is the first entry's, or a conflict when the bodies differ.
+//! - An id that is still queued, or was settled a moment ago, is not queued twice: the answer is the first entry's, or a conflict when the
+//!   bodies differ.
 //! - [`Queue::next`] waits; one consumer a lane. [`Queue::settle`] may be forgotten in a crash: the record is the fence.
 
 pub mod embedded;

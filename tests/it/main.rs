@@ -2,17 +2,23 @@
 
 mod architecture;
 mod auth;
+mod bad_input;
 mod checker;
+mod cli;
 mod clients;
+mod config;
 mod contract;
 mod crash;
 mod delivery;
 mod disk;
 mod harness;
 mod http;
+mod idempotency;
+mod inbox_rest;
 mod operations;
 mod page;
 mod programs;
+mod publish;
 mod session;
 mod stomp_properties;
 mod stomp_rules;

@@ -92,8 +92,10 @@ impl KeyConfig {
                 self.secret(trim_line_end(&secret), ".secret_file")
             }
             (None, None, None, Some(name)) => {
-                let secret = std::env::var(name).map_err(|e| mistake(".secret_env", format!("{name}: {e}")))?;
-                self.secret(secret.as_bytes(), ".secret_env")
+                // The error of `env::var` would show a secret that is not UTF-8.
+                let secret = std::env::var_os(name)
+                    .ok_or_else(|| mistake(".secret_env", format!("{name}: environment variable not found")))?;
+                self.secret(secret.as_encoded_bytes(), ".secret_env")
             }
             _ => Err(mistake(
                 "",

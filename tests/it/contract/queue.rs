@@ -181,3 +181,18 @@ async fn dead_letters_are_kept_with_their_reason() {
         .expect("letters");
     assert_eq!(kept, [(2, "conflict".to_owned(), b"body".to_vec())]);
 }
+
+/// Who asked the record just before it had an id must not find the queue without it just after.
+#[tokio::test]
+async fn an_id_that_was_settled_a_moment_ago_is_known() {
+    let data = tempdir();
+    let queue = open(&data).await;
+    let publish = async |hash: u8| queue.publish(vec![entry("a", hash)]).await.pop().expect("an answer");
+    publish(0).await.expect("queued");
+    take(&*queue, 10).await;
+    queue.settle(0, 1, Vec::new()).await.expect("settled");
+    assert!(publish(0).await.expect("known").duplicate);
+    let other = publish(1).await;
+    assert!(matches!(other, Err(QueueError::Conflict)), "{other:?}");
+    assert_eq!(queue.depth().await.expect("a depth").pending, 0);
+}

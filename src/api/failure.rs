@@ -1,0 +1,85 @@
+//! Requests that can't be answered as asked: a status, and JSON that names the field and the reason.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use crate::auth::Refusal;
+use crate::store::StoreError;
+
+/// A request that can't be answered as asked.
+pub struct Failure {
+    status: StatusCode,
+    code: &'static str,
+    field: Option<String>,
+    reason: String,
+}
+
+impl Failure {
+    pub fn bad(field: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            code: "invalid-field",
+            field: Some(field.into()),
+            reason: reason.into(),
+        }
+    }
+
+    pub fn too_large(reason: String) -> Self {
+        Self {
+            status: StatusCode::PAYLOAD_TOO_LARGE,
+            code: "too-large",
+            field: Some("body".into()),
+            reason,
+        }
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            status: if refusal.is_retryable() {
+                StatusCode::SERVICE_UNAVAILABLE
+            } else {
+                StatusCode::UNAUTHORIZED
+            },
+            code: refusal.code(),
+            field: Some("Authorization".into()),
+            reason: refusal.to_string(),
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            code: "unavailable",
+            field: None,
+            reason: error.to_string(),
+        }
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let error = json!({"code": self.code, "field": self.field, "reason": self.reason});
+        let body = Json(json!({"code": self.status.as_u16(), "error": error}));
+        let mut response = (self.status, body).into_response();
+        match self.status {
+            StatusCode::UNAUTHORIZED => {
+                response
+                    .headers_mut()
+                    .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            StatusCode::SERVICE_UNAVAILABLE => {
+                response
+                    .headers_mut()
+                    .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            _ => {}
+        }
+        response
+    }
+}

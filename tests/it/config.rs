@@ -1,0 +1,281 @@
+//! The configuration: where a setting comes from, and how mistakes are told, all of them at once.
+
+mod defaults;
+
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+use crate::harness::{Server, tempdir};
+
+/// `quick-notify` with arguments and variables, in a directory of its own: exit code, standard output, standard error.
+fn run(directory: &TempDir, arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_quick-notify"))
+        .args(arguments)
+        .envs(environment.iter().copied())
+        .current_dir(directory.path())
+        .stdin(Stdio::null())
+        .output()
+        .expect("the program starts");
+    let text = |bytes| String::from_utf8(bytes).expect("it prints text");
+    (status.code(), text(stdout), text(stderr))
+}
+
+fn check(file: &str, arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String, String) {
+    let directory = tempdir();
+    std::fs::write(directory.path().join("my.toml"), file).expect("the file is written");
+    let arguments = [&["check", "--config", "my.toml"], arguments].concat();
+    let answer = run(&directory, &arguments, environment);
+    let left: Vec<_> = std::fs::read_dir(directory.path()).expect("it is there").collect();
+    assert_eq!(left.len(), 1, "`check` made files: {left:?}");
+    answer
+}
+
+/// The mistakes that `check` finds, a line each.
+fn mistakes(file: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Vec<String> {
+    let (code, out, err) = check(file, arguments, environment);
+    assert_eq!((code, &*out), (Some(1), ""), "{err}");
+    let mut lines = err.lines();
+    let first = lines.next().expect("it says how many");
+    let lines: Vec<_> = lines.map(|line| line.trim().to_owned()).collect();
+    assert_eq!(
+        first,
+        format!("quick-notify: the configuration has {} mistake(s):", lines.len())
+    );
+    lines
+}
+
+#[test]
+fn a_right_configuration_is_said_to_be_right() {
+    let (code, out, err) = check("[app]\nlisten = \"127.0.0.1:3000\"\n", &[], &[]);
+    assert_eq!((code, &*err), (Some(0), ""));
+    assert_eq!(
+        out,
+        "The configuration is right: 127.0.0.1:3000 with dev tokens, data in data.\n"
+    );
+}
+
+/// Nothing listens at these addresses, and no file is made: it only reads.
+#[test]
+fn every_mistake_is_told_at_once_with_its_path_and_the_known_names() {
+    let file = r#"
+        [app]
+        lisen = "127.0.0.1:3000"
+        drain_timeout_ms = 0
+
+        [session]
+        window = "many"
+        heartbeat_ms = -1
+        resend_most = 1.5
+
+        [queue]
+        adapter = "kafka"
+
+        [edge]
+        origins = "https://shop.example"
+        mailbox = 0
+
+        [telemetry]
+        log_filter = "quick_notify=loud"
+
+        [domain.types.ORDER]
+        schema = { properties = { price = { type = "money" } } }
+        [domain.types.BOTH]
+        [domain.types.STRING_MSG]
+        schema = true
+        [domain.types.GONE]
+        schema_file = "gone.json"
+
+        [ingest.keys]
+        none = {}
+        short = { secret_env = "SHORT" }
+        gone = { secret_file = "gone.key" }
+        one = { secret_env = "SAME" }
+        two = { secret_env = "SAME" }
+
+        [auth.jwt]
+        issuers = [1]
+        [[auth.jwt.keys]]
+        secret_file = "a"
+        algoritm = "HS256"
+
+        [nonsense]
+        a = 1
+    "#;
+    let found = mistakes(
+        file,
+        &["--set", "sweep.batch=0"],
+        &[
+            ("SHORT", "0123456789"),
+            ("SAME", "a key of sixteen bytes"),
+            ("QN_API__MAX_PAGES", "5"),
+        ],
+    );
+    let expected = [
+        "api.max_pages: is not known here; known: max_page, max_ids, read_timeout_ms, ask_timeout_ms",
+        "app.drain_timeout_ms: must lie between 1 and 3600000",
+        "app.lisen: is not known here; known: listen, data, dev_tokens_for_everyone, drain_timeout_ms",
+        "auth.jwt.issuers[0]: must be a text in quotes, not 1",
+        "auth.jwt.keys[0].algoritm: is not known here; known: algorithm, kid, file, jwks, secret_file, secret_env",
+        "domain.types.BOTH: needs either `schema` or `schema_file`",
+        "domain.types.GONE: schema_file gone.json: No such file or directory (os error 2)",
+        "domain.types.ORDER: is no valid JSON Schema: schema.properties.price.type: \"money\" is not valid under any of the schemas listed in the 'anyOf' keyword",
+        "domain.types.STRING_MSG: is a built-in type and can't be registered again",
+        "edge.mailbox: must lie between 1 and 1000000",
+        "edge.origins: must be a list in brackets, not a text",
+        "ingest.keys.gone: secret_file gone.key: No such file or directory (os error 2)",
+        "ingest.keys.none: needs exactly one of `secret_env` and `secret_file`",
+        "ingest.keys.short: secret_env SHORT: a key has 16 to 4096 bytes",
+        "ingest.keys.two: is the same key as one's",
+        "nonsense: is not known here; known: app, http, telemetry, domain, auth, queue, store, topic, ingest, dispatch, session, edge, sweep, api",
+        "queue.adapter: is not known here; known: embedded",
+        "session.heartbeat_ms: must be a whole number from 0 on, not -1",
+        "session.resend_most: must be a whole number from 0 on, not 1.5",
+        "session.window: must be a whole number from 0 on, not a text",
+        "sweep.batch: must lie between 1 and 10000",
+        "telemetry.log_filter: error parsing level filter: expected one of \"off\", \"error\", \"warn\", \"info\", \"debug\", \"trace\", or a number 0-5",
+    ];
+    let mut found = found;
+    found.sort();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn files_that_can_not_be_read_are_mistakes_too() {
+    let found = mistakes("", &["--config", "gone.toml"], &[]);
+    assert_eq!(found, ["gone.toml: there is no such file"]);
+    let (code, _, err) = check("[app\nlisten = 1", &[], &[]);
+    assert_eq!(code, Some(1));
+    assert!(
+        err.contains("configuration: TOML parse error at line 1, column 5") && err.contains("my.toml"),
+        "{err}"
+    );
+}
+
+#[test]
+fn a_setting_comes_from_the_last_that_says_it() {
+    let of = |arguments: &[&str], environment: &[(&str, &str)]| {
+        let (code, out, err) = check(
+            "[app]\nlisten = \"127.0.0.1:1001\"\ndata = \"file\"\n",
+            arguments,
+            environment,
+        );
+        assert_eq!(code, Some(0), "{err}");
+        out.trim_end().to_owned()
+    };
+    let said =
+        |listen: &str, data: &str| format!("The configuration is right: {listen} with dev tokens, data in {data}.");
+    assert_eq!(of(&[], &[]), said("127.0.0.1:1001", "file"));
+    let environment = [("QN_APP__LISTEN", "127.0.0.1:1002")];
+    assert_eq!(of(&[], &environment), said("127.0.0.1:1002", "file"));
+    let set = ["--set", "app.listen=127.0.0.1:1003"];
+    assert_eq!(of(&set, &environment), said("127.0.0.1:1003", "file"));
+    let twice = [
+        "--set",
+        "app.listen=127.0.0.1:1003",
+        "--set",
+        "app.listen=127.0.0.1:1004",
+    ];
+    assert_eq!(of(&twice, &environment), said("127.0.0.1:1004", "file"));
+
+    let directory = tempdir();
+    for (name, text) in [
+        ("one.toml", "[app]\nlisten = \"127.0.0.1:1\"\ndata = \"one\"\n"),
+        ("two.toml", "[app]\ndata = \"two\"\n"),
+    ] {
+        std::fs::write(directory.path().join(name), text).expect("the file is written");
+    }
+    let (_, out, _) = run(&directory, &["-c", "one.toml", "check", "-c", "two.toml"], &[]);
+    assert_eq!(
+        out.trim_end(),
+        said("127.0.0.1:1", "two"),
+        "files in their order, the later one wins"
+    );
+}
+
+/// The command line's own variables, and those that hold secrets, are no settings; a misspelt setting is told.
+#[test]
+fn variables_that_are_no_settings_are_left_alone() {
+    let (code, _, err) = check(
+        "",
+        &[],
+        &[("QN_TOKEN", "test1"), ("QN_API_KEY", "k"), ("QN_SHOP_KEY", "s")],
+    );
+    assert_eq!(code, Some(0), "{err}");
+    assert_eq!(
+        mistakes("", &[], &[("QN_APP_LISTEN", "127.0.0.1:1"), ("QN_APP__LISTN", "x")]),
+        [
+            "QN_APP_LISTEN: is no setting; with two underscores it is: QN_APP__LISTEN",
+            "app.listn: is not known here; known: listen, data, dev_tokens_for_everyone, drain_timeout_ms",
+        ]
+    );
+}
+
+const DANGER: &str = "can be reached by others, and auth.adapter is \"dev\": anybody could be anyone. Set auth.adapter = \"jwt\" with a key, \
+                      or listen on 127.0.0.1, or say app.dev_tokens_for_everyone = true if that is what you want";
+
+#[tokio::test]
+async fn dev_tokens_are_for_this_machine_unless_told_in_so_many_words() {
+    for listen in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
+        let directory = tempdir();
+        let (code, out, err) = run(&directory, &["--set", &format!("app.listen={listen}")], &[]);
+        assert_eq!((code, &*out), (Some(1), ""));
+        assert_eq!(
+            err,
+            format!("quick-notify: the configuration has 1 mistake(s):\n  app.listen: {listen} {DANGER}\n")
+        );
+    }
+    for listen in ["127.0.0.1:0", "127.1.2.3:0", "[::1]:0"] {
+        let (code, _, err) = check("", &["--set", &format!("app.listen={listen}")], &[]);
+        assert_eq!(code, Some(0), "{listen}: {err}");
+    }
+    let everyone = [("app.listen", "0.0.0.0:0"), ("app.dev_tokens_for_everyone", "true")];
+    let server = Server::with(&everyone).await;
+    assert!(server.address().starts_with("0.0.0.0:"));
+    assert_eq!(server.get("/health/ready", &[]).await.status, 200);
+}
+
+/// Wherever it was put by mistake, and whatever was said about it.
+#[test]
+fn a_secret_is_never_repeated() {
+    const SECRET: &str = "sesame-open-sesame-open-sesame-open";
+    let file = format!(
+        r#"
+        [ingest.keys]
+        one = "{SECRET}"
+        two = {{ secret = "{SECRET}" }}
+        three = {{ secret_env = ["{SECRET}"] }}
+        [auth]
+        adapter = "jwt"
+        [[auth.jwt.keys]]
+        secret = "{SECRET}"
+        [[auth.jwt.keys]]
+        secret_env = "TOKEN_SECRET"
+        "#
+    );
+    let (code, out, err) = check(&file, &[], &[("TOKEN_SECRET", SECRET)]);
+    assert_eq!(code, Some(1));
+    assert!(!out.contains(SECRET) && !err.contains(SECRET), "{out}{err}");
+    assert!(err.contains("ingest.keys.one: must be a table, not a text"), "{err}");
+}
+
+#[test]
+fn a_secret_that_is_no_text_is_not_repeated_either() {
+    use std::os::unix::ffi::OsStrExt;
+    let bytes = std::ffi::OsStr::from_bytes(b"sesame-open-\xff-sesame-open-sesame");
+    let output = Command::new(env!("CARGO_BIN_EXE_quick-notify"))
+        .args([
+            "check",
+            "--set",
+            "auth.adapter=jwt",
+            "--set",
+            "auth.jwt.keys=[{secret_env=\"QN_SECRET\"}]",
+        ])
+        .args(["--set", "ingest.keys.shop.secret_env=QN_SECRET"])
+        .env("QN_SECRET", bytes)
+        .output()
+        .expect("the program starts");
+    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(text.starts_with("The configuration is right"), "{text}");
+    assert!(!text.contains("sesame"), "{text}");
+}
