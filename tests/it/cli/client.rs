@@ -72,7 +72,8 @@ async fn publish_says_why_it_failed() {
         "the key from the environment"
     );
     type Words<'a> = &'a [&'a str];
-    let table: [(Words, &[(&str, &str)], &str); 5] = [
+    type Environment<'a> = &'a [(&'a str, &'a str)];
+    let table: [(Words, Environment, &str); 5] = [
         (
             &["--to", "alice", "x"],
             &[],

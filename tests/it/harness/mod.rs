@@ -4,7 +4,7 @@ mod server;
 mod tab;
 
 pub use server::{Answer, Server, tempdir};
-pub use tab::{Delivery, Tab, delivery};
+pub use tab::{Tab, delivery};
 
 use std::time::Duration;
 

@@ -146,12 +146,6 @@ impl Server {
         self.metrics = metrics;
     }
 
-    /// The same with one more setting.
-    pub async fn restart_with(&mut self, setting: (&str, &str)) {
-        self.settings.push((setting.0.to_owned(), setting.1.to_owned()));
-        self.restart().await;
-    }
-
     pub async fn wait(&mut self) -> Option<i32> {
         within("the end of the server", async {
             let mut tick = tokio::time::interval(std::time::Duration::from_millis(5));
@@ -208,10 +202,7 @@ impl Server {
         let text = within("metrics", answer(self.http.get(format!("http://{address}/metrics")))).await;
         let text = text.expect("metrics are served").text;
         text.lines()
-            .filter_map(|line| {
-                line.split_once(|c| c == ' ' || c == '{')
-                    .filter(|(found, _)| *found == name)
-            })
+            .filter_map(|line| line.split_once([' ', '{']).filter(|(found, _)| *found == name))
             .filter_map(|(_, rest)| rest.rsplit(' ').next()?.parse::<f64>().ok())
             .sum()
     }

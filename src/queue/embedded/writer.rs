@@ -1,110 +1,26 @@
-//! The queue of a node that is alone: a SQLite file, one writer task, group commit.
-//!
-//! Whoever publishes hands its entries to the writer and waits; the writer takes all that wait, commits them in one transaction and answers
-//! them together, so that a sync is shared by everyone who came while the one before was under way. What is settled is deleted with the next
-//! commit, not with one of its own: after a crash it comes again, and the record knows it.
-//!
-//! The file is locked exclusively, which also keeps a second process off the same data.
+//! The task that owns the queue's file: group commit, and what is known of the ids in it.
 
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, Executor, QueryBuilder, Sqlite, SqliteConnection};
-use tokio::sync::{Notify, mpsc, oneshot};
+use sqlx::{Connection, Executor, QueryBuilder, Sqlite, SqliteConnection};
+use tokio::sync::{mpsc, oneshot};
 
-use super::{DeadLetter, Depth, Durability, Entry, NewEntry, Published, Queue, QueueError};
+use super::tail::Shared;
+use super::{Config, FILE};
 use crate::domain::notification::BodyHash;
 use crate::lifecycle;
+use crate::queue::{DeadLetter, Depth, Entry, NewEntry, Published, QueueError};
 use crate::sqlite::explain;
-
-/// Settings of the embedded queue.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Config {
-    /// `full`: a receipt leaves after the sync of its commit. `off`: the operating system writes when it likes, and receipts say `memory`.
-    pub synchronous: Synchronous,
-    /// Entries that may wait; beyond it producers get 503.
-    pub max_entries: u64,
-    /// Bytes of payload that may wait; beyond it producers get 503.
-    pub max_bytes: u64,
-    /// Bytes of payload kept at hand for the dispatcher; the rest is read back from the file.
-    pub cache_bytes: usize,
-    /// Publishers that may wait for a commit at once.
-    pub max_waiting: usize,
-    /// Entries that one commit takes at most.
-    pub max_commit: usize,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Synchronous {
-    Full,
-    Off,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            synchronous: Synchronous::Full,
-            max_entries: 1_000_000,
-            max_bytes: 1_073_741_824,
-            cache_bytes: 33_554_432,
-            max_waiting: 4_096,
-            max_commit: 4_096,
-        }
-    }
-}
-
-impl Config {
-    pub fn problems(&self) -> Vec<(String, String)> {
-        [
-            ("embedded.max_entries", self.max_entries as usize),
-            ("embedded.max_bytes", self.max_bytes as usize),
-            ("embedded.cache_bytes", self.cache_bytes),
-            ("embedded.max_waiting", self.max_waiting),
-            ("embedded.max_commit", self.max_commit),
-        ]
-        .into_iter()
-        .filter(|(_, value)| *value == 0)
-        .map(|(path, _)| (path.to_owned(), "must be at least 1".to_owned()))
-        .collect()
-    }
-}
-
-/// Handle on the writer; see the module's contract.
-pub struct Embedded {
-    writer: mpsc::Sender<Command>,
-    shared: Arc<Shared>,
-    durability: Durability,
-}
-
-/// What the writer shows to whoever reads.
-struct Shared {
-    tail: Mutex<Tail>,
-    arrived: Notify,
-}
-
-#[derive(Default)]
-struct Tail {
-    /// The newest committed entries, in order, without gaps.
-    entries: VecDeque<Entry>,
-    bytes: usize,
-    /// The last sequence that was handed out.
-    handed_out: u64,
-    depth: Depth,
-    closed: bool,
-}
 
 /// Where the answers to a publish go: one an entry.
 type Answers = oneshot::Sender<Vec<Result<Published, QueueError>>>;
 
-enum Command {
+/// What the writer is asked; each with where its answer goes.
+pub(super) enum Command {
     Publish(Vec<NewEntry>, Answers),
     Read {
         after: u64,
@@ -120,170 +36,8 @@ enum Command {
     Close(oneshot::Sender<()>),
 }
 
-const FILE: &str = "queue.db";
-
-impl Embedded {
-    /// Opens (or creates) `queue.db` in `data` and starts the writer, which ends with the last handle.
-    pub async fn open(config: &Config, data: &Path) -> Result<Arc<Self>, QueueError> {
-        let path = data.join(FILE);
-        let refused = |error: sqlx::Error| QueueError::Refused(explain(&path, &error));
-        let mut connection = SqliteConnectOptions::new()
-            .filename(&path)
-            .create_if_missing(true)
-            .locking_mode(SqliteLockingMode::Exclusive)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(match config.synchronous {
-                Synchronous::Full => SqliteSynchronous::Full,
-                Synchronous::Off => SqliteSynchronous::Off,
-            })
-            .pragma("wal_autocheckpoint", "4000")
-            .busy_timeout(Duration::from_secs(2))
-            .disable_statement_logging()
-            .connect()
-            .await
-            .map_err(refused)?;
-        sqlx::migrate!("migrations/sqlite-queue")
-            .run(&mut connection)
-            .await
-            .map_err(|error| QueueError::Refused(explain(&path, &error)))?;
-        let (sender, commands) = mpsc::channel(config.max_waiting);
-        let shared = Arc::new(Shared {
-            tail: Mutex::default(),
-            arrived: Notify::new(),
-        });
-        let mut writer = Writer {
-            config: config.clone(),
-            connection,
-            known: HashMap::new(),
-            remembered: VecDeque::new(),
-            order: VecDeque::new(),
-            bytes: 0,
-            last_sequence: 0,
-            settled: 0,
-            unwritten: false,
-            shared: Arc::clone(&shared),
-        };
-        writer.load().await.map_err(refused)?;
-        tokio::spawn(writer.run(commands));
-        Ok(Arc::new(Self {
-            writer: sender,
-            shared,
-            durability: match config.synchronous {
-                Synchronous::Full => Durability::Fsynced,
-                Synchronous::Off => Durability::Memory,
-            },
-        }))
-    }
-
-    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, QueueError> {
-        let (reply, answer) = oneshot::channel();
-        let closed = |_| QueueError::Unavailable("the queue is closed".into());
-        self.writer.send(command(reply)).await.map_err(|_| closed(()))?;
-        answer.await.map_err(|_| closed(()))
-    }
-}
-
-#[async_trait]
-impl Queue for Embedded {
-    fn name(&self) -> &'static str {
-        "embedded"
-    }
-
-    fn durability(&self) -> Durability {
-        self.durability
-    }
-
-    async fn publish(&self, entries: Vec<NewEntry>) -> Vec<Result<Published, QueueError>> {
-        let count = entries.len();
-        match self.ask(|reply| Command::Publish(entries, reply)).await {
-            Ok(answers) => answers,
-            Err(error) => vec![Err(error); count],
-        }
-    }
-
-    async fn next(&self, _lane: u32, max: usize) -> Result<Vec<Entry>, QueueError> {
-        loop {
-            let arrived = self.shared.arrived.notified();
-            let after = {
-                let mut tail = self.shared.lock();
-                if tail.closed {
-                    return Ok(Vec::new());
-                }
-                if let Some(entries) = tail.take(max) {
-                    return Ok(entries);
-                }
-                // Behind what is at hand: the file has it.
-                (tail.handed_out < tail.depth.last_sequence && tail.depth.pending > 0).then_some(tail.handed_out)
-            };
-            if let Some(after) = after {
-                let entries = self.ask(|reply| Command::Read { after, max, reply }).await??;
-                if let Some(last) = entries.last() {
-                    self.shared.lock().handed_out = last.sequence;
-                    return Ok(entries);
-                }
-            }
-            arrived.await;
-        }
-    }
-
-    async fn rewind(&self, _lane: u32) -> Result<(), QueueError> {
-        let mut tail = self.shared.lock();
-        tail.handed_out = 0;
-        tail.entries.clear();
-        tail.bytes = 0;
-        Ok(())
-    }
-
-    async fn settle(&self, _lane: u32, through: u64, dead: Vec<DeadLetter>) -> Result<(), QueueError> {
-        self.ask(|reply| Command::Settle { through, dead, reply }).await?
-    }
-
-    async fn depth(&self) -> Result<Depth, QueueError> {
-        Ok(self.shared.lock().depth)
-    }
-
-    async fn ping(&self) -> Result<(), QueueError> {
-        self.ask(Command::Ping).await?
-    }
-
-    async fn close(&self) {
-        // An error says that the writer has ended, which is what is wanted.
-        let _ = self.ask(Command::Close).await;
-    }
-}
-
-impl Shared {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Tail> {
-        self.tail.lock().expect("nothing panics under this lock")
-    }
-}
-
-impl Tail {
-    /// The next entries, if they are at hand.
-    fn take(&mut self, max: usize) -> Option<Vec<Entry>> {
-        let first = self.entries.front()?.sequence;
-        if first > self.handed_out + 1 && self.depth.pending > self.entries.len() as u64 {
-            return None;
-        }
-        let count = self.entries.len().min(max);
-        let taken: Vec<_> = self.entries.drain(..count).collect();
-        self.bytes -= taken.iter().map(|entry| entry.payload.len()).sum::<usize>();
-        self.handed_out = taken.last()?.sequence;
-        Some(taken)
-    }
-
-    fn push(&mut self, entry: Entry, bound: usize) {
-        self.bytes += entry.payload.len();
-        self.entries.push_back(entry);
-        while self.bytes > bound {
-            let Some(first) = self.entries.pop_front() else { break };
-            self.bytes -= first.payload.len();
-        }
-    }
-}
-
-/// The task that owns the file.
-struct Writer {
+/// The task's state.
+pub(super) struct Writer {
     config: Config,
     connection: SqliteConnection,
     /// Ids that are queued, or were settled a moment ago.
@@ -308,7 +62,24 @@ const REMEMBERED: usize = 4_096;
 const TIDY_AFTER: Duration = Duration::from_millis(200);
 
 impl Writer {
-    async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+    /// A writer that knows nothing yet: [`Writer::load`] comes first.
+    pub fn new(config: Config, connection: SqliteConnection, shared: Arc<Shared>) -> Self {
+        Self {
+            config,
+            connection,
+            known: HashMap::new(),
+            remembered: VecDeque::new(),
+            order: VecDeque::new(),
+            bytes: 0,
+            last_sequence: 0,
+            settled: 0,
+            unwritten: false,
+            shared,
+        }
+    }
+
+    /// Works until the last handle is gone, or until it is told to close.
+    pub async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         let mut batch = Vec::new();
         loop {
             let room = self.config.max_waiting;
@@ -357,7 +128,7 @@ impl Writer {
     }
 
     /// Reads the state back from the file: at start, and after a commit whose end is unknown.
-    async fn load(&mut self) -> Result<(), sqlx::Error> {
+    pub async fn load(&mut self) -> Result<(), sqlx::Error> {
         let given: Option<i64> = sqlx::query_scalar("select seq from sqlite_sequence where name = 'entry'")
             .fetch_optional(&mut self.connection)
             .await?;
