@@ -71,9 +71,6 @@ impl Door {
             .collect();
         self.compare(&mut items).await;
         self.publish(&mut items).await;
-        // Again, since a forerunner may have left the queue for the record in between. What was queued behind it in vain is a conflict (the
-        // dispatcher will put it to the dead letters), and what is in conflict with that may well be what the record has.
-        self.compare(&mut items).await;
         items.into_iter().map(Item::finish).collect()
     }
 
@@ -105,10 +102,10 @@ impl Door {
         }
     }
 
-    /// Holds what its producer named against the record: the same body under a name gets the same answer, another one a conflict. While the
-    /// record is away everything counts as new: the dispatcher finds the rest.
+    /// Holds what its producer named against the record: the same body under a name gets the same answer, another one a conflict. The queue
+    /// does the same for what it holds. While the record is away everything counts as new: the dispatcher finds the rest.
     async fn compare(&self, items: &mut [Item]) {
-        let named: Vec<&mut Item> = items.iter_mut().filter(|item| item.is_for_the_record()).collect();
+        let named: Vec<&mut Item> = items.iter_mut().filter(|item| item.is_open_and_named()).collect();
         let ids: Vec<&str> = named.iter().filter_map(|item| item.id()).collect();
         if ids.is_empty() {
             return;
@@ -120,7 +117,7 @@ impl Door {
             };
             if hash != notification.hash {
                 item.answer = Some(Err(item.conflict()));
-            } else if !matches!(item.answer, Some(Ok(_))) {
+            } else {
                 item.answer = Some(Ok(self.receipt(notification, State::Duplicate)));
             }
         }
@@ -178,10 +175,9 @@ impl Item {
         self.notification.as_ref().map(|notification| &*notification.id)
     }
 
-    /// Whether the record may know better than the queue. What can't be queued now is better tried again.
-    fn is_for_the_record(&self) -> bool {
-        let undecided = !matches!(self.answer, Some(Err(Refusal::Later(..))));
-        undecided && self.named.is_some() && self.notification.is_some()
+    /// Whether it may have been there before.
+    fn is_open_and_named(&self) -> bool {
+        self.answer.is_none() && self.named.is_some()
     }
 
     fn conflict(&self) -> Refusal {

@@ -110,6 +110,8 @@ async fn a_record_that_went_read_only_is_caught_up_when_it_is_back() {
     let first = server.notify("test1", "before").await;
     assert_eq!(tab.delivery().await.id, first);
     let locked = Immutable::make(server.data().join("record.db-wal"));
+    // Before anything failed: readiness finds out by itself.
+    assert_eq!(not_ready(&server).await["queue"], Value::Null);
     let mut accepted = Vec::new();
     for n in 0..5 {
         accepted.push(server.notify("test1", &n.to_string()).await);
