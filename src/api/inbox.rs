@@ -36,7 +36,7 @@ pub async fn history(State(api): State<Arc<Api>>, request: Request) -> Result<Re
 pub async fn unread(State(api): State<Arc<Api>>, headers: HeaderMap) -> Result<Response, Failure> {
     let user = user(&api, &headers).await?;
     let unread = api.store.unread(&user).await?;
-    Ok(Json(json!({"code": 200, "data": {"unread": unread}})).into_response())
+    Ok(Json(json!({"code": 200, "data": unread})).into_response())
 }
 
 pub async fn viewed(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Failure> {

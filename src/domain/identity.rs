@@ -143,7 +143,7 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// Lets a user id in: 1 to [`MAX_USER_CHARS`] characters, none of them a control character, without spaces around it, and not [`EVERYONE`].
+/// Lets a user id in: 1 to [`MAX_USER_CHARS`] characters, none of them a control character, and not [`EVERYONE`].
 ///
 /// The only way to a user id from outside; the longest one still fits the record's column and a STOMP header.
 pub fn parse_user(id: &str) -> Result<Arc<str>, BadUser> {
@@ -156,9 +156,6 @@ pub fn parse_user(id: &str) -> Result<Arc<str>, BadUser> {
     }
     if id.chars().any(char::is_control) {
         return Err(BadUser::Control);
-    }
-    if id.trim() != id {
-        return Err(BadUser::Space);
     }
     if id == EVERYONE {
         return Err(BadUser::Everyone);
@@ -175,8 +172,6 @@ pub enum BadUser {
     TooLong,
     #[error("it holds a control character")]
     Control,
-    #[error("it begins or ends with a space")]
-    Space,
     #[error("it is `{EVERYONE}`, which stands for everyone")]
     Everyone,
 }

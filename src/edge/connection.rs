@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use hyper::upgrade::Upgraded;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::Edge;
@@ -13,6 +14,7 @@ use super::hub::Present;
 use super::mailbox::{Mail, Mailbox};
 use super::outcomes::Job;
 use super::transport::{Lost, Received, Transport};
+use super::websocket::WebSocket;
 use crate::auth::{self, Refusal};
 use crate::domain::identity::Identity;
 use crate::lifecycle::now;
@@ -23,7 +25,8 @@ use crate::telemetry::events;
 use crate::topic::{Entered, TopicError};
 
 /// Serves one client until its session ends.
-pub async fn serve(edge: Arc<Edge>, mut transport: impl Transport) {
+pub async fn serve(edge: Arc<Edge>, upgraded: Upgraded) {
+    let mut transport = WebSocket::new(upgraded, &edge.config).await;
     events::connection_opened();
     let mut connection = Connection {
         session: Session::new(Arc::clone(&edge.rules), now()),
@@ -73,15 +76,8 @@ impl Connection {
     async fn run(&mut self, transport: &mut impl Transport) -> Disconnect {
         let mut timer = Box::pin(sleep_until(far_off()));
         loop {
-            let limit = Duration::from_millis(self.edge.config.write_timeout_ms);
-            match timeout(limit, self.carry_out(transport)).await {
-                Ok(Ok(None)) => {}
-                Ok(Ok(Some(end))) => return end,
-                Ok(Err(Lost)) => return Disconnect::new(Reason::Gone, "the transport broke"),
-                Err(_) => {
-                    let detail = "the client did not take what was sent (edge.write_timeout_ms)";
-                    return Disconnect::new(Reason::SlowConsumer, detail);
-                }
+            if let Err(end) = self.carry_out(transport).await {
+                return end;
             }
             let deadline = self.session.poll_timeout().map_or_else(far_off, Instant::from_std);
             set(&mut timer, deadline);
@@ -97,20 +93,27 @@ impl Connection {
         }
     }
 
-    /// Does everything that the session wants done; `Some` is its end.
-    async fn carry_out(&mut self, transport: &mut impl Transport) -> Result<Option<Disconnect>, Lost> {
+    /// Does everything that the session wants done. An error is the session's end.
+    async fn carry_out(&mut self, transport: &mut impl Transport) -> Result<(), Disconnect> {
+        let limit = Duration::from_millis(self.edge.config.write_timeout_ms);
         let mut wrote = false;
         while let Some(output) = self.session.poll_output() {
             match output {
                 Output::Send(bytes) => {
-                    transport.write(bytes).await?;
+                    in_time(limit, transport.write(bytes)).await?;
                     wrote = true;
                 }
                 Output::Deliver(delivered, bytes) => {
-                    transport.write(bytes).await?;
+                    let now = now();
+                    if self.session.has_expired(now) {
+                        // The client took its time for what came before, and its token ended meanwhile.
+                        self.session.handle_timeout(now);
+                        continue;
+                    }
+                    in_time(limit, transport.write(bytes)).await?;
                     wrote = true;
                     match delivered {
-                        Delivered::First { created } => events::delivered(created, now().wall),
+                        Delivered::First { created } => events::delivered(created, now.wall),
                         Delivered::Again => events::resent(),
                         Delivered::Once => events::broadcast(),
                     }
@@ -135,15 +138,15 @@ impl Connection {
                     self.topics.retain(|other| **other != *topic);
                 }
                 Output::Close(disconnect) => {
-                    transport.flush().await?;
-                    return Ok(Some(disconnect));
+                    in_time(limit, transport.flush()).await?;
+                    return Err(disconnect);
                 }
             }
         }
         if wrote {
-            transport.flush().await?;
+            in_time(limit, transport.flush()).await?;
         }
-        Ok(None)
+        Ok(())
     }
 
     fn receive(&mut self, received: Received) {
@@ -272,6 +275,18 @@ impl Connection {
             self.edge.hub.leave_lobby(&self.mailbox);
         }
         self.edge
+    }
+}
+
+/// Writes, or says why the session ends: the client is gone, or does not take what is sent.
+async fn in_time(limit: Duration, write: impl Future<Output = Result<(), Lost>>) -> Result<(), Disconnect> {
+    match timeout(limit, write).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(Lost)) => Err(Disconnect::new(Reason::Gone, "the transport broke")),
+        Err(_) => {
+            let detail = "the client did not take what was sent (edge.write_timeout_ms)";
+            Err(Disconnect::new(Reason::SlowConsumer, detail))
+        }
     }
 }
 

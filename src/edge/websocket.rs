@@ -1,29 +1,62 @@
 //! The WebSocket transport.
 
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use bytes::Bytes;
-use futures_util::SinkExt;
-use tokio_tungstenite::tungstenite::Error;
+use futures_util::{SinkExt, StreamExt};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
+use super::Config;
 use super::transport::{Lost, Received, Transport};
+
+pub struct WebSocket {
+    stream: WebSocketStream<TokioIo<Upgraded>>,
+    /// What the client sent could not be read: the framing is lost.
+    broken: bool,
+}
+
+/// Small frames that go out together are one write. The buffer stays with the connection, so it is small, too.
+const WRITE_BUFFER: usize = 4 * 1024;
+
+impl WebSocket {
+    pub async fn new(connection: Upgraded, config: &Config) -> Self {
+        let limits = WebSocketConfig::default()
+            .read_buffer_size(config.read_buffer)
+            .write_buffer_size(WRITE_BUFFER)
+            .max_message_size(Some(config.max_message))
+            .max_frame_size(Some(config.max_message));
+        Self {
+            stream: WebSocketStream::from_raw_socket(TokioIo::new(connection), Role::Server, Some(limits)).await,
+            broken: false,
+        }
+    }
+
+    /// Takes note that nothing more can be read, and tells why.
+    fn failed(&mut self, error: &Error) -> Received {
+        self.broken = true;
+        match error {
+            Error::Capacity(error) => Received::TooLarge(error.to_string()),
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Received::Closed,
+            Error::Protocol(_) | Error::Utf8(_) => Received::Malformed(error.to_string()),
+            _ => Received::Closed,
+        }
+    }
+}
 
 impl Transport for WebSocket {
     async fn receive(&mut self) -> Received {
         loop {
-            return match self.recv().await {
+            return match self.stream.next().await {
                 Some(Ok(Message::Text(text))) => Received::Message(text.into()),
                 Some(Ok(Message::Binary(bytes))) => Received::Message(bytes),
                 // The protocol's own pings are answered below this layer.
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
+                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
                 Some(Ok(Message::Close(_))) | None => Received::Closed,
-                Some(Err(error)) => match error.into_inner().downcast_ref::<Error>() {
-                    Some(Error::Capacity(error)) => Received::TooLarge(error.to_string()),
-                    Some(Error::Protocol(
-                        tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
-                    )) => Received::Closed,
-                    Some(error @ (Error::Protocol(_) | Error::Utf8(_))) => Received::Malformed(error.to_string()),
-                    _ => Received::Closed,
-                },
+                Some(Err(error)) => self.failed(&error),
             };
         }
     }
@@ -34,22 +67,30 @@ impl Transport for WebSocket {
             Ok(text) => Message::Text(text),
             Err(_) => Message::Binary(message),
         };
-        self.feed(message).await.map_err(|_| Lost)
+        self.stream.feed(message).await.map_err(|_| Lost)
     }
 
     async fn flush(&mut self) -> Result<(), Lost> {
-        SinkExt::flush(self).await.map_err(|_| Lost)
+        self.stream.flush().await.map_err(|_| Lost)
     }
 
     async fn close(&mut self, code: u16, reason: &str) {
         let frame = CloseFrame {
-            code,
+            code: code.into(),
             reason: reason.into(),
         };
-        if self.send(Message::Close(Some(frame))).await.is_err() {
+        if self.stream.send(Message::Close(Some(frame))).await.is_err() {
             return;
         }
         // What the client had under way is read and dropped: a socket closed on unread data would take our last words with it.
-        while let Some(Ok(_)) = self.recv().await {}
+        if !self.broken {
+            while let Some(Ok(_)) = self.stream.next().await {}
+            return;
+        }
+        let raw = self.stream.get_mut();
+        if raw.shutdown().await.is_ok() {
+            let mut dropped = [0; 4_096];
+            while let Ok(1..) = raw.read(&mut dropped).await {}
+        }
     }
 }

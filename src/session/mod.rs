@@ -104,6 +104,14 @@ impl Session {
         }
     }
 
+    /// Whether the token has ended, so that nothing more may be delivered. [`Session::handle_timeout`] then ends the session.
+    pub fn has_expired(&self, now: Now) -> bool {
+        match &self.phase {
+            Phase::Connected(connected) => connected.expires.is_some_and(|expires| expires <= now.instant),
+            _ => false,
+        }
+    }
+
     /// Bytes came from the client.
     pub fn handle_bytes(&mut self, bytes: Bytes, now: Now) {
         if let Phase::Connected(connected) = &mut self.phase {
@@ -262,6 +270,8 @@ impl Session {
             return;
         }
         if disconnect.reason.is_error() {
+            // What was about to be delivered isn't: the record has it for the next session, and a token may have ended.
+            self.outputs.retract_deliveries();
             self.outputs.push(Output::Send(self.error(&disconnect)));
         }
         self.phase = Phase::Closed;

@@ -134,6 +134,11 @@ impl Outputs {
         }
     }
 
+    /// Takes out what was to be delivered.
+    pub fn retract_deliveries(&mut self) {
+        self.0.retain(|queued| matches!(queued, Queued::Ready(_)));
+    }
+
     pub fn len(&self) -> usize {
         self.0.len()
     }

@@ -77,8 +77,8 @@ pub trait Store: Send + Sync {
     /// A user's notifications created before `before`, newest first.
     async fn history(&self, user: &str, before: EpochMs, skip: u64, limit: u32) -> Result<Vec<Message>, StoreError>;
 
-    /// How many of a user's notifications are not viewed.
-    async fn unread(&self, user: &str) -> Result<u64, StoreError>;
+    /// How many of a user's notifications are not viewed, and through which `seq` that was counted.
+    async fn unread(&self, user: &str) -> Result<Unread, StoreError>;
 
     /// Marks as read, which confirms; answers with the ids that changed.
     async fn mark_viewed(&self, user: &str, ids: &[String], now: EpochMs) -> Result<Vec<String>, StoreError>;
@@ -152,6 +152,13 @@ pub struct Page {
     pub last_seq: u64,
     /// The highest `seq` that retention has removed.
     pub removed_through: u64,
+}
+
+/// A count of what is unread. Notifications beyond `last_seq` came after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Unread {
+    pub unread: u64,
+    pub last_seq: u64,
 }
 
 /// A confirmation that some session of `user` sent.

@@ -70,6 +70,10 @@ async fn a_session_resumes_after_its_last_seq_and_gets_what_nobody_confirmed_bef
         }
         ids
     };
+    eventually("all six in the record", || async {
+        server.metric("quick_notify_stored_total").await == 6.0
+    })
+    .await;
     let mut first = Tab::listen(&server, "test1", None).await;
     for (n, delivery) in first.deliveries(6).await.iter().enumerate() {
         assert_eq!(

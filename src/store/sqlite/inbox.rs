@@ -6,7 +6,7 @@ use sqlx::sqlite::SqlitePool;
 use super::{MESSAGE, message};
 use crate::domain::envelope::Message;
 use crate::domain::time::EpochMs;
-use crate::store::{Page, PageQuery};
+use crate::store::{Page, PageQuery, Unread};
 
 /// Two ranges of two indexes, since what is unconfirmed far back must be found without walking over what is confirmed.
 /// Outcomes 0 and 1 (open, confirmed) are told; what was deleted, expired or replaced is not.
@@ -77,11 +77,17 @@ pub(super) async fn history(
     rows.iter().map(message).collect()
 }
 
-pub(super) async fn unread(pool: &SqlitePool, user: &str) -> Result<u64, sqlx::Error> {
-    // What its user deleted counts as viewed.
-    let count: i64 = sqlx::query_scalar("select count(*) from notify_log where receiver = ? and viewed = 0")
-        .bind(user)
-        .fetch_one(pool)
-        .await?;
-    Ok(count as u64)
+pub(super) async fn unread(pool: &SqlitePool, user: &str) -> Result<Unread, sqlx::Error> {
+    // What its user deleted counts as viewed. One statement, so both numbers are of the same moment.
+    let (unread, last_seq): (i64, i64) = sqlx::query_as(
+        "select (select count(*) from notify_log where receiver = ?1 and viewed = 0), \
+         coalesce((select last_seq from receiver where receiver = ?1), 0)",
+    )
+    .bind(user)
+    .fetch_one(pool)
+    .await?;
+    Ok(Unread {
+        unread: unread as u64,
+        last_seq: last_seq as u64,
+    })
 }

@@ -19,7 +19,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{ConnectOptions, FromRow, Row};
 
-use super::{Batch, Confirmation, Confirmed, Lane, Page, PageQuery, Placed, Store, StoreError, Swept};
+use super::{Batch, Confirmation, Confirmed, Lane, Page, PageQuery, Placed, Store, StoreError, Swept, Unread};
 use crate::domain::envelope::Message;
 use crate::domain::notification::BodyHash;
 use crate::domain::outcome::Outcome;
@@ -188,7 +188,7 @@ impl Store for Sqlite {
             .await
     }
 
-    async fn unread(&self, user: &str) -> Result<u64, StoreError> {
+    async fn unread(&self, user: &str) -> Result<Unread, StoreError> {
         self.within(inbox::unread(&self.readers, user)).await
     }
 

@@ -20,9 +20,9 @@ export class Inbox {
     this.#token = token;
   }
 
-  /** @returns {Promise<number>} */
+  /** @returns {Promise<{unread: number, last_seq: number}>} counted through that `seq` */
   async unread() {
-    return (await this.#call('GET', '/api/notify/unread')).unread;
+    return this.#call('GET', '/api/notify/unread');
   }
 
   /** @param {{before?: number, page?: number, size?: number}} [range] @returns {Promise<object[]>} newest first */

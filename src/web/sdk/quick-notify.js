@@ -177,7 +177,7 @@ export class QuickNotify {
   }
 
   /** Asks the server; see `unread` for the number kept up to date. */
-  async unreadCount() { return this.#inbox.unread(); }
+  async unreadCount() { return (await this.#inbox.unread()).unread; }
 
   /** @param {{before?: number, page?: number, size?: number}} [range] created before this epoch ms; pages from 0 */
   async history(range) { return this.#inbox.history(range); }
@@ -322,8 +322,7 @@ export class QuickNotify {
       this.#count();
       return this.#emit(parsed.type === 'NOTIFY_VIEWED' ? 'viewed' : 'deleted', { ids: parsed.data?.ids ?? [] });
     }
-    // What is replayed was stored before, and the count that follows CONNECTED has it.
-    if (known === 'new' && seq !== null && !parsed.viewed && !replayed) this.#unread.oneMore();
+    if (known === 'new' && seq !== null && !parsed.viewed) this.#unread.came(seq);
     const { type, receiver, data, viewed = false, created } = parsed;
     this.#hand({ id, type, receiver, data, viewed, created, seq, attempt, replayed });
   }

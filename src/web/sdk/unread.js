@@ -1,47 +1,57 @@
 /**
- * The number of unread notifications: asked for at each connect and whenever something was viewed or deleted, and one more
- * for each new notification in between.
+ * The number of unread notifications: asked for at each connect and whenever something was viewed or deleted, and one more for
+ * each that comes in between.
  *
- * Why it asks instead of subtracting: the ids of NOTIFY_VIEWED may have been viewed before, or never shown here.
+ * Why the answer says through which `seq` it was counted: what comes while it is under way is in it, or it is not, and only its
+ * `seq` tells. Why it asks instead of subtracting: the ids of NOTIFY_VIEWED may have been viewed before, or never shown here.
  */
-
-const ROUNDS = 5;
 
 export class Unread {
   /** @type {number | null} null: unknown */ value = null;
   #ask;
   #changed;
+  /** All up to this `seq` is in the value. */
+  #through = 0;
+  /** @type {number[]} what came while it asks */ #meanwhile = [];
   #counting = false;
   #again = false;
 
-  /** @param {() => Promise<number>} ask @param {(value: number | null) => void} changed */
+  /** @param {() => Promise<{unread: number, last_seq: number}>} ask @param {(value: number | null) => void} changed */
   constructor(ask, changed) {
     this.#ask = ask;
     this.#changed = changed;
   }
 
-  /** What comes while it asks makes it ask again, so that the answer is not an old one. Rejects when it can't be known. */
+  /** Asks, and once more if it is called meanwhile: the answer that counts is younger than the call. Rejects when it can't be known. */
   async count() {
     this.#again = true;
     if (this.#counting) return;
     this.#counting = true;
     try {
-      for (let round = 0; this.#again && round < ROUNDS; round += 1) {
-        if (round) await new Promise((resolve) => setTimeout(resolve, 200 * round));
+      while (this.#again) {
         this.#again = false;
-        this.#set(await this.#ask());
+        const { unread, last_seq: last = 0 } = await this.#ask();
+        const later = this.#meanwhile.filter((seq) => seq > last);
+        this.#through = Math.max(last, ...later);
+        this.#meanwhile = later;
+        this.#set(unread + later.length);
       }
     } finally {
       this.#counting = false;
+      this.#meanwhile = [];
     }
   }
 
-  oneMore() {
-    if (this.#counting) this.#again = true;
+  /** A notification that is not viewed came for the first time. @param {number} seq */
+  came(seq) {
+    if (seq <= this.#through) return;
+    if (this.#counting) this.#meanwhile.push(seq);
+    else this.#through = seq;
     if (this.value !== null) this.#set(this.value + 1);
   }
 
   forget() {
+    this.#through = 0;
     this.#set(null);
   }
 
