@@ -28,12 +28,16 @@ const SOCKET_CACHES: [&str; 6] = [
 /// A line about this machine, now.
 pub fn description() -> anyhow::Result<String> {
     let cores = std::thread::available_parallelism()?;
-    let load = fs::read_to_string("/proc/loadavg")?;
-    let load = load.split(' ').next().unwrap_or_default();
     let sync = sync_time()?.as_secs_f64() * 1e3;
     Ok(format!(
-        "{cores} cores, load average {load}, a 4 KiB write with its sync takes {sync:.2} ms (median) in {DATA}"
+        "{cores} cores; a 4 KiB write with its sync takes {sync:.2} ms (median) in {DATA}"
     ))
+}
+
+/// How many threads wanted to run in the last minute, this generator's and the server's among them: whether others disturb.
+pub fn load_average() -> String {
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load.split(' ').next().unwrap_or_default().to_owned()
 }
 
 /// CPU time of a process (`self` or a number), in user and kernel mode, over all threads that are and were.

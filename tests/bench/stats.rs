@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::machine;
+
 /// Times of one kind.
 #[derive(Debug, Default)]
 pub struct Samples(Vec<Duration>);
@@ -58,7 +60,7 @@ impl Table {
     }
 
     pub fn section(&mut self, title: &str) {
-        println!("{title}");
+        println!("{title} (load average {} before)", machine::load_average());
     }
 
     pub fn row(&mut self, what: &str, figure: f64, unit: &str, bar: Bar) {
