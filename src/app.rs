@@ -88,12 +88,7 @@ impl App {
         let topic = topic::build(&config.topic, Arc::clone(&hub) as _);
         let dev = config.auth.is_dev();
 
-        let outcomes = Outcomes::start(
-            Arc::clone(&store),
-            config.edge.max_outcomes,
-            config.edge.max_outcome_batch,
-            &stages.outcomes,
-        );
+        let outcomes = Outcomes::start(Arc::clone(&store), &config.edge, &stages.outcomes);
         let dispatcher = Dispatcher {
             lane: 0,
             config: config.dispatch.clone(),

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::envelope::Envelope;
 use crate::domain::notification::Notification;
 use crate::lifecycle::{Backoff, Lifecycle, wall_clock};
-use crate::queue::{DeadLetter, Entry, Queue, QueueError};
+use crate::queue::{DeadLetter, Entry, Most, Queue, QueueError};
 use crate::store::{Batch, Item, Placed, Store, StoreError};
 use crate::telemetry::events;
 use crate::topic::Topic;
@@ -21,8 +21,11 @@ use crate::topic::Topic;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Notifications that one transaction stores at most.
+    /// Notifications that one transaction stores at most. A batch is what has gathered, so it is only large behind a backlog; there a large one
+    /// touches the record's pages once for many rows.
     pub max_batch: usize,
+    /// Octets of such a batch.
+    pub max_batch_bytes: usize,
     /// First and longest delay between tries while the record or the queue is away, in milliseconds.
     pub retry_first_ms: u64,
     pub retry_most_ms: u64,
@@ -31,7 +34,8 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            max_batch: 500,
+            max_batch: 4_000,
+            max_batch_bytes: 8_388_608,
             retry_first_ms: 50,
             retry_most_ms: 1_000,
         }
@@ -44,6 +48,9 @@ impl Config {
         let mut problems = Vec::new();
         if !(1..=10_000).contains(&self.max_batch) {
             problems.push(("max_batch".into(), "must lie between 1 and 10000".into()));
+        }
+        if !(1..=1_073_741_824).contains(&self.max_batch_bytes) {
+            problems.push(("max_batch_bytes".into(), "must lie between 1 and 1073741824".into()));
         }
         if self.retry_first_ms == 0 || self.retry_most_ms < self.retry_first_ms {
             problems.push((
@@ -98,10 +105,14 @@ impl Dispatcher {
             return Ok(());
         };
         self.queue.rewind(self.lane).await?;
+        let most = Most {
+            entries: self.config.max_batch,
+            bytes: self.config.max_batch_bytes,
+        };
         loop {
             let entries = tokio::select! {
                 () = lifecycle.drain.cancelled() => return Ok(()),
-                entries = self.queue.next(self.lane, self.config.max_batch) => entries?,
+                entries = self.queue.next(self.lane, most) => entries?,
             };
             if entries.is_empty() {
                 return Ok(());

@@ -1,8 +1,10 @@
 //! One connection: the loop that waits on transport, mailbox and timers, and does what the session wants done.
 
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -26,7 +28,8 @@ use crate::topic::{Entered, TopicError};
 
 /// Serves one client until its session ends.
 pub async fn serve(edge: Arc<Edge>, upgraded: Upgraded) {
-    let mut transport = WebSocket::new(upgraded, &edge.config).await;
+    // Boxed, here and at the farewell: what only the beginning and the end need would be carried by the idle connection.
+    let mut transport = Box::pin(WebSocket::new(upgraded, &edge.config)).await;
     events::connection_opened();
     let mut connection = Connection {
         session: Session::new(Arc::clone(&edge.rules), now()),
@@ -49,7 +52,7 @@ pub async fn serve(edge: Arc<Edge>, upgraded: Upgraded) {
     if end.reason != Reason::Gone {
         let limit = Duration::from_millis(edge.config.close_timeout_ms);
         let words = farewell(&end, edge.config.return_within_ms);
-        let _ = timeout(limit, transport.close(end.reason.close_code(), &words)).await;
+        let _ = Box::pin(timeout(limit, transport.close(end.reason.close_code(), &words))).await;
     }
     edge.open.fetch_sub(1, Ordering::Relaxed);
 }
@@ -97,23 +100,28 @@ impl Connection {
     async fn carry_out(&mut self, transport: &mut impl Transport) -> Result<(), Disconnect> {
         let limit = Duration::from_millis(self.edge.config.write_timeout_ms);
         let mut wrote = false;
+        // One look at the clock a turn, and another after a write that had to wait.
+        let mut time = now();
         while let Some(output) = self.session.poll_output() {
             match output {
                 Output::Send(bytes) => {
-                    in_time(limit, transport.write(bytes)).await?;
+                    if in_time(limit, transport.write(bytes)).await? {
+                        time = now();
+                    }
                     wrote = true;
                 }
                 Output::Deliver(delivered, bytes) => {
-                    let now = now();
-                    if self.session.has_expired(now) {
+                    if self.session.has_expired(time) {
                         // The client took its time for what came before, and its token ended meanwhile.
-                        self.session.handle_timeout(now);
+                        self.session.handle_timeout(time);
                         continue;
                     }
-                    in_time(limit, transport.write(bytes)).await?;
+                    if in_time(limit, transport.write(bytes)).await? {
+                        time = now();
+                    }
                     wrote = true;
                     match delivered {
-                        Delivered::First { created } => events::delivered(created, now.wall),
+                        Delivered::First { created } => events::delivered(created, time.wall),
                         Delivered::Again => events::resent(),
                         Delivered::Once => events::broadcast(),
                     }
@@ -278,10 +286,17 @@ impl Connection {
     }
 }
 
-/// Writes, or says why the session ends: the client is gone, or does not take what is sent.
-async fn in_time(limit: Duration, write: impl Future<Output = Result<(), Lost>>) -> Result<(), Disconnect> {
-    match timeout(limit, write).await {
-        Ok(Ok(())) => Ok(()),
+/// Writes, and says whether it had to wait; or why the session ends: the client is gone, or does not take what is sent.
+async fn in_time(limit: Duration, write: impl Future<Output = Result<(), Lost>>) -> Result<bool, Disconnect> {
+    let mut write = pin!(write);
+    // Nearly every write is done at once: a timer is for the others.
+    let at_once = poll_fn(|context| Poll::Ready(write.as_mut().poll(context))).await;
+    let (waited, done) = match at_once {
+        Poll::Ready(done) => (false, Ok(done)),
+        Poll::Pending => (true, timeout(limit, write).await),
+    };
+    match done {
+        Ok(Ok(())) => Ok(waited),
         Ok(Err(Lost)) => Err(Disconnect::new(Reason::Gone, "the transport broke")),
         Err(_) => {
             let detail = "the client did not take what was sent (edge.write_timeout_ms)";

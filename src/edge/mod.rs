@@ -36,7 +36,7 @@ pub struct Config {
     pub max_connections: usize,
     /// Octets of one WebSocket message, which may hold several frames.
     pub max_message: usize,
-    /// Octets read at once; allocated for every connection.
+    /// Octets read at once; allocated for every connection. A larger frame is read in one piece all the same, once its head is known.
     pub read_buffer: usize,
     /// Deliveries that wait for a session's task. What has a record is read from it later; too many others end the session.
     pub mailbox: usize,
@@ -49,6 +49,8 @@ pub struct Config {
     /// Confirmations that wait for the record, and how many one transaction takes.
     pub max_outcomes: usize,
     pub max_outcome_batch: usize,
+    /// How long confirmations are gathered before they are stored together, in milliseconds: fewer transactions leave the record to deliveries.
+    pub outcome_linger_ms: u64,
     /// Sessions that a drain closes a second.
     pub drain_per_second: u32,
     /// A drained client is asked to come back within this time, at a moment of its own, in milliseconds.
@@ -62,13 +64,14 @@ impl Default for Config {
         Self {
             max_connections: 15_000,
             max_message: 1_048_576,
-            read_buffer: 1_024,
+            read_buffer: 256,
             mailbox: 1_024,
             write_timeout_ms: 10_000,
             ask_timeout_ms: 5_000,
             close_timeout_ms: 2_000,
             max_outcomes: 16_384,
             max_outcome_batch: 500,
+            outcome_linger_ms: 5,
             drain_per_second: 2_000,
             return_within_ms: 5_000,
             origins: Vec::new(),
@@ -89,6 +92,7 @@ impl Config {
             ("close_timeout_ms", self.close_timeout_ms, 1, 10_000),
             ("max_outcomes", self.max_outcomes as u64, 1, 10_000_000),
             ("max_outcome_batch", self.max_outcome_batch as u64, 1, 10_000),
+            ("outcome_linger_ms", self.outcome_linger_ms, 0, 1_000),
             ("drain_per_second", u64::from(self.drain_per_second), 1, 1_000_000),
             ("return_within_ms", self.return_within_ms, 0, 300_000),
         ];

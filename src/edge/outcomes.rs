@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::Config;
 use super::mailbox::Mailbox;
 use crate::lifecycle::{Backoff, Lifecycle, wall_clock};
 use crate::session::Confirm;
@@ -25,8 +26,10 @@ pub struct Job {
 
 impl Outcomes {
     /// Starts the task. It ends at the drain, after what was handed in is stored.
-    pub fn start(store: Arc<dyn Store>, bound: usize, max_batch: usize, lifecycle: &Lifecycle) -> Self {
-        let (sender, mut jobs) = mpsc::channel::<Job>(bound);
+    pub fn start(store: Arc<dyn Store>, config: &Config, lifecycle: &Lifecycle) -> Self {
+        let (sender, mut jobs) = mpsc::channel::<Job>(config.max_outcomes);
+        let max_batch = config.max_outcome_batch;
+        let linger = Duration::from_millis(config.outcome_linger_ms);
         let drain = lifecycle.drain.clone();
         lifecycle.spawn(async move {
             let mut batch = Vec::new();
@@ -41,6 +44,9 @@ impl Outcomes {
                 if received == 0 {
                     return;
                 }
+                if batch.len() < max_batch && !drain.is_cancelled() {
+                    gather(&mut jobs, &mut batch, max_batch, linger).await;
+                }
                 store_batch(&*store, &mut batch).await;
             }
         });
@@ -50,6 +56,19 @@ impl Outcomes {
     /// Hands one over; waits while the bound is reached. `false` when the process ends.
     pub async fn hand(&self, job: Job) -> bool {
         self.0.send(job).await.is_ok()
+    }
+}
+
+/// Waits a moment for more, so that they share a transaction.
+async fn gather(jobs: &mut mpsc::Receiver<Job>, batch: &mut Vec<Job>, most: usize, linger: Duration) {
+    let end = tokio::time::sleep(linger);
+    tokio::pin!(end);
+    while batch.len() < most {
+        let room = most - batch.len();
+        tokio::select! {
+            received = jobs.recv_many(batch, room) => if received == 0 { return },
+            () = &mut end => return,
+        }
     }
 }
 

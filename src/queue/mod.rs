@@ -63,8 +63,8 @@ pub trait Queue: Send + Sync {
     /// Queues `entries` and returns when they are durable: one answer an entry, in their order.
     async fn publish(&self, entries: Vec<NewEntry>) -> Vec<Result<Published, QueueError>>;
 
-    /// Waits for entries of `lane` behind those that were handed out, `max` at most; empty only when the queue is closing.
-    async fn next(&self, lane: u32, max: usize) -> Result<Vec<Entry>, QueueError>;
+    /// Waits for entries of `lane` behind those that were handed out; empty only when the queue is closing.
+    async fn next(&self, lane: u32, most: Most) -> Result<Vec<Entry>, QueueError>;
 
     /// Hands out `lane` again from its first unsettled entry: who takes over a lane begins here.
     async fn rewind(&self, lane: u32) -> Result<(), QueueError>;
@@ -111,6 +111,14 @@ pub struct Published {
     pub sequence: u64,
     /// The id was queued already, with the same body.
     pub duplicate: bool,
+}
+
+/// How much to hand out at once: a batch ends with whichever comes first, and holds one entry at least.
+#[derive(Debug, Clone, Copy)]
+pub struct Most {
+    pub entries: usize,
+    /// Octets of payload.
+    pub bytes: usize,
 }
 
 /// An entry as it is handed out.

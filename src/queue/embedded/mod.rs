@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::tail::Shared;
 use self::writer::{Command, Writer};
-use super::{DeadLetter, Depth, Durability, Entry, NewEntry, Published, Queue, QueueError};
+use super::{DeadLetter, Depth, Durability, Entry, Most, NewEntry, Published, Queue, QueueError};
 use crate::sqlite::explain;
 
 /// Settings of the embedded queue.
@@ -102,6 +102,8 @@ impl Embedded {
                 Synchronous::Off => SqliteSynchronous::Off,
             })
             .pragma("wal_autocheckpoint", "4000")
+            // KiB of pages at hand, so that a backlog is not read back page by page.
+            .pragma("cache_size", "-16384")
             .busy_timeout(Duration::from_secs(2))
             .disable_statement_logging()
             .connect()
@@ -152,7 +154,7 @@ impl Queue for Embedded {
         }
     }
 
-    async fn next(&self, _lane: u32, max: usize) -> Result<Vec<Entry>, QueueError> {
+    async fn next(&self, _lane: u32, most: Most) -> Result<Vec<Entry>, QueueError> {
         loop {
             let arrived = self.shared.arrived.notified();
             let after = {
@@ -160,14 +162,14 @@ impl Queue for Embedded {
                 if tail.closed {
                     return Ok(Vec::new());
                 }
-                if let Some(entries) = tail.take(max) {
+                if let Some(entries) = tail.take(most) {
                     return Ok(entries);
                 }
                 // Behind what is at hand: the file has it.
                 (tail.handed_out < tail.depth.last_sequence && tail.depth.pending > 0).then_some(tail.handed_out)
             };
             if let Some(after) = after {
-                let entries = self.ask(|reply| Command::Read { after, max, reply }).await??;
+                let entries = self.ask(|reply| Command::Read { after, most, reply }).await??;
                 if let Some(last) = entries.last() {
                     self.shared.lock().handed_out = last.sequence;
                     return Ok(entries);

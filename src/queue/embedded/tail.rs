@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use tokio::sync::Notify;
 
-use crate::queue::{Depth, Entry};
+use crate::queue::{Depth, Entry, Most};
 
 /// What the writer shows to whoever reads.
 #[derive(Default)]
@@ -33,14 +33,23 @@ impl Shared {
 
 impl Tail {
     /// The next entries, if they are at hand.
-    pub fn take(&mut self, max: usize) -> Option<Vec<Entry>> {
+    pub fn take(&mut self, most: Most) -> Option<Vec<Entry>> {
         let first = self.entries.front()?.sequence;
         if first > self.handed_out + 1 && self.depth.pending > self.entries.len() as u64 {
             return None;
         }
-        let count = self.entries.len().min(max);
+        let mut bytes = 0;
+        let mut count = 0;
+        for entry in self.entries.iter().take(most.entries) {
+            bytes += entry.payload.len();
+            if bytes > most.bytes && count > 0 {
+                bytes -= entry.payload.len();
+                break;
+            }
+            count += 1;
+        }
         let taken: Vec<_> = self.entries.drain(..count).collect();
-        self.bytes -= taken.iter().map(|entry| entry.payload.len()).sum::<usize>();
+        self.bytes -= bytes;
         self.handed_out = taken.last()?.sequence;
         Some(taken)
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::TryStreamExt;
 use sqlx::{Connection, Executor, QueryBuilder, Sqlite, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 
@@ -13,7 +14,7 @@ use super::tail::Shared;
 use super::{Config, FILE};
 use crate::domain::notification::BodyHash;
 use crate::lifecycle;
-use crate::queue::{DeadLetter, Depth, Entry, NewEntry, Published, QueueError};
+use crate::queue::{DeadLetter, Depth, Entry, Most, NewEntry, Published, QueueError};
 use crate::sqlite::explain;
 
 /// Where the answers to a publish go: one an entry.
@@ -24,7 +25,7 @@ pub(super) enum Command {
     Publish(Vec<NewEntry>, Answers),
     Read {
         after: u64,
-        max: usize,
+        most: Most,
         reply: oneshot::Sender<Result<Vec<Entry>, QueueError>>,
     },
     Settle {
@@ -50,16 +51,17 @@ pub(super) struct Writer {
     bytes: u64,
     last_sequence: u64,
     settled: u64,
-    /// Whether entries up to `settled` are still in the file.
-    unwritten: bool,
+    /// How many settled entries are still in the file.
+    unwritten: usize,
     shared: Arc<Shared>,
 }
 
 /// How many settled ids are known for a while.
 const REMEMBERED: usize = 4_096;
 
-/// How long a settled entry may stay in the file when nobody publishes.
+/// How long a settled entry may stay in the file when nobody publishes, and how many may: one delete of a million would hold up everybody.
 const TIDY_AFTER: Duration = Duration::from_millis(200);
+const UNWRITTEN: usize = 20_000;
 
 impl Writer {
     /// A writer that knows nothing yet: [`Writer::load`] comes first.
@@ -73,7 +75,7 @@ impl Writer {
             bytes: 0,
             last_sequence: 0,
             settled: 0,
-            unwritten: false,
+            unwritten: 0,
             shared,
         }
     }
@@ -83,7 +85,7 @@ impl Writer {
         let mut batch = Vec::new();
         loop {
             let room = self.config.max_waiting;
-            let received = if self.unwritten {
+            let received = if self.unwritten > 0 {
                 match tokio::time::timeout(TIDY_AFTER, commands.recv_many(&mut batch, room)).await {
                     Ok(received) => received,
                     Err(_) => {
@@ -109,8 +111,8 @@ impl Writer {
                     Command::Settle { through, dead, reply } => {
                         let _ = reply.send(self.settle(through, dead).await);
                     }
-                    Command::Read { after, max, reply } => {
-                        let _ = reply.send(self.read(after, max).await);
+                    Command::Read { after, most, reply } => {
+                        let _ = reply.send(self.read(after, most).await);
                     }
                     Command::Ping(reply) => {
                         let _ = reply.send(self.ping().await);
@@ -124,6 +126,9 @@ impl Writer {
                 }
             }
             self.publish(publishes).await;
+            if self.unwritten > UNWRITTEN {
+                self.tidy().await;
+            }
         }
     }
 
@@ -220,7 +225,7 @@ impl Writer {
     /// By hand: after a full disk SQLite has ended the transaction by itself, sqlx's own count of transactions would go on, and a later
     /// COMMIT might not be one.
     async fn commit(&mut self, fresh: &[(u64, NewEntry)], dead: &[DeadLetter]) -> Result<(), sqlx::Error> {
-        if fresh.is_empty() && dead.is_empty() && !self.unwritten {
+        if fresh.is_empty() && dead.is_empty() && self.unwritten == 0 {
             return Ok(());
         }
         self.connection.execute("begin immediate").await?;
@@ -229,7 +234,7 @@ impl Writer {
             Err(error) => Err(error),
         };
         match written {
-            Ok(()) => self.unwritten = false,
+            Ok(()) => self.unwritten = 0,
             // An error says that there is nothing left to roll back.
             Err(_) => drop(self.connection.execute("rollback").await),
         }
@@ -260,7 +265,7 @@ impl Writer {
             .execute(&mut self.connection)
             .await?;
         }
-        if self.unwritten {
+        if self.unwritten > 0 {
             sqlx::query("delete from entry where sequence <= ?")
                 .bind(self.settled as i64)
                 .execute(&mut self.connection)
@@ -278,7 +283,7 @@ impl Writer {
         while let Some((sequence, id, size)) = self.order.pop_front_if(|(sequence, ..)| *sequence <= through) {
             self.bytes -= size as u64;
             self.settled = sequence;
-            self.unwritten = true;
+            self.unwritten += 1;
             if dead.iter().any(|letter| letter.sequence == sequence) {
                 self.forget(sequence, &id);
             } else {
@@ -295,19 +300,30 @@ impl Writer {
         Ok(())
     }
 
-    async fn read(&mut self, after: u64, max: usize) -> Result<Vec<Entry>, QueueError> {
-        let rows: Vec<(i64, Vec<u8>)> =
+    async fn read(&mut self, after: u64, most: Most) -> Result<Vec<Entry>, QueueError> {
+        let mut rows =
             sqlx::query_as("select sequence, payload from entry where sequence > ? order by sequence limit ?")
                 .bind(after.max(self.settled) as i64)
-                .bind(max as i64)
-                .fetch_all(&mut self.connection)
-                .await
-                .map_err(|error| QueueError::Unavailable(explain(Path::new(FILE), &error)))?;
-        let entry = |(sequence, payload): (i64, Vec<u8>)| Entry {
-            sequence: sequence as u64,
-            payload: Bytes::from(payload),
-        };
-        let entries: Vec<_> = rows.into_iter().map(entry).collect();
+                .bind(most.entries as i64)
+                .fetch(&mut self.connection);
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut bytes = 0;
+        while let Some((sequence, payload)) = rows
+            .try_next()
+            .await
+            .map_err(|error| QueueError::Unavailable(explain(Path::new(FILE), &error)))?
+        {
+            let (sequence, payload): (i64, Vec<u8>) = (sequence, payload);
+            bytes += payload.len();
+            if bytes > most.bytes && !entries.is_empty() {
+                break;
+            }
+            entries.push(Entry {
+                sequence: sequence as u64,
+                payload: Bytes::from(payload),
+            });
+        }
+        drop(rows);
         if let Some(last) = entries.last() {
             // What was read from the file must not come from memory again.
             let mut tail = self.shared.lock();

@@ -102,6 +102,11 @@ impl Sqlite {
             .disable_statement_logging();
         let failed = Arc::new(AtomicBool::new(false));
         let refused = |error: sqlx::Error| StoreError::Refused(explain(&path, &error));
+        // KiB of pages at hand: a batch touches pages of every index, and finds them here. Its statement journal stays off the disk.
+        let writing = options
+            .clone()
+            .pragma("cache_size", "-65536")
+            .pragma("temp_store", "memory");
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
             .acquire_timeout(timeout)
@@ -112,7 +117,7 @@ impl Sqlite {
                     Box::pin(async move { Ok(!failed) })
                 }
             })
-            .connect_with(options.clone())
+            .connect_with(writing)
             .await
             .map_err(refused)?;
         sqlx::migrate!("migrations/sqlite")

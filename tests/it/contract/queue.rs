@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use quick_notify::domain::notification::BodyHash;
-use quick_notify::queue::{self, DeadLetter, NewEntry, Queue, QueueError};
+use quick_notify::queue::{self, DeadLetter, Most, NewEntry, Queue, QueueError};
 use tempfile::TempDir;
 
 use crate::harness::{tempdir, within};
@@ -37,8 +37,15 @@ fn entries(ids: std::ops::Range<usize>) -> Vec<NewEntry> {
     ids.map(|n| entry(&format!("n{n}"), 0)).collect()
 }
 
+fn most(entries: usize) -> Most {
+    Most {
+        entries,
+        bytes: 1_000_000,
+    }
+}
+
 async fn take(queue: &dyn Queue, max: usize) -> Vec<u64> {
-    let taken = within("entries", queue.next(0, max)).await.expect("entries");
+    let taken = within("entries", queue.next(0, most(max))).await.expect("entries");
     taken.iter().map(|entry| entry.sequence).collect()
 }
 
@@ -55,6 +62,18 @@ async fn entries_come_in_order_and_again_until_they_are_settled() {
     queue.settle(0, 5, Vec::new()).await.expect("settled");
     queue.rewind(0).await.expect("rewound");
     assert_eq!(take(&*queue, 3).await, [6, 7, 8]);
+}
+
+#[tokio::test]
+async fn a_batch_ends_by_its_bytes_but_holds_one_entry_at_least() {
+    let data = tempdir();
+    let queue = open(&data).await;
+    queue.publish(entries(0..4)).await;
+    let size = entry("n0", 0).payload.len();
+    for (bytes, expected) in [(2 * size, vec![1, 2]), (1, vec![3]), (0, vec![4])] {
+        let taken = queue.next(0, Most { entries: 10, bytes }).await.expect("entries");
+        assert_eq!(Vec::from_iter(taken.iter().map(|entry| entry.sequence)), expected);
+    }
 }
 
 #[tokio::test]
@@ -130,7 +149,7 @@ async fn entries_wait_for_a_consumer_and_a_consumer_for_entries() {
     assert_eq!(within("the consumer", waiting).await.expect("it ran"), [1]);
     let closing = tokio::spawn({
         let queue = Arc::clone(&queue);
-        async move { queue.next(0, 10).await }
+        async move { queue.next(0, most(10)).await }
     });
     tokio::task::yield_now().await;
     queue.close().await;
