@@ -136,6 +136,7 @@ impl App {
             queue: Arc::clone(&queue),
             topic,
             ready: Arc::clone(&ready),
+            probe: Default::default(),
             about: About {
                 version: env!("CARGO_PKG_VERSION"),
                 auth: if dev { "dev" } else { "jwt" },

@@ -1,7 +1,27 @@
-//! What the adapters on SQLite share: its errors in words that an operator can act on.
+//! What the adapters on SQLite share: how they sync, and errors in words that an operator can act on.
 
 use std::fmt::Display;
 use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sqlx::sqlite::SqliteSynchronous;
+
+/// Whether a commit returns after its sync.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Synchronous {
+    Full,
+    Off,
+}
+
+impl From<Synchronous> for SqliteSynchronous {
+    fn from(synchronous: Synchronous) -> Self {
+        match synchronous {
+            Synchronous::Full => Self::Full,
+            Synchronous::Off => Self::Off,
+        }
+    }
+}
 
 /// SQLite's words about the file at `path`, with what can be done about the common ones.
 pub fn explain(path: &Path, error: &dyn Display) -> String {

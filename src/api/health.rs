@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
 use super::Api;
+use crate::queue::Queue;
+use crate::store::Store;
 
 /// The process runs and answers.
 pub async fn live() -> &'static str {
@@ -23,13 +27,39 @@ pub async fn ready(State(api): State<Arc<Api>>) -> (StatusCode, Json<Value>) {
             Json(json!({"ready": false, "reason": "draining or starting"})),
         );
     }
-    let store = api.store.ping().await.map_err(|error| error.to_string()).err();
-    let queue = api.queue.ping().await.map_err(|error| error.to_string()).err();
-    match (store, queue) {
-        (None, None) => (StatusCode::OK, Json(json!({"ready": true}))),
-        (store, queue) => {
-            let body = json!({"ready": false, "record": store, "queue": queue});
-            (StatusCode::SERVICE_UNAVAILABLE, Json(body))
+    let probe = api.probe.ask(&*api.store, &*api.queue).await;
+    if probe.record.is_none() && probe.queue.is_none() {
+        return (StatusCode::OK, Json(json!({"ready": true})));
+    }
+    let body = json!({"ready": false, "record": probe.record, "queue": probe.queue});
+    (StatusCode::SERVICE_UNAVAILABLE, Json(body))
+}
+
+/// When what this server needs answered last. A probe writes, so however many ask, it is made once in a while; a failure is asked about anew.
+#[derive(Debug, Default)]
+pub struct Probe(Mutex<Option<Instant>>);
+
+/// What did not answer, and why.
+#[derive(Debug, Default)]
+struct Probed {
+    record: Option<String>,
+    queue: Option<String>,
+}
+
+/// How old a good answer may be.
+const FRESH: Duration = Duration::from_millis(250);
+
+impl Probe {
+    async fn ask(&self, store: &dyn Store, queue: &dyn Queue) -> Probed {
+        let mut last = self.0.lock().await;
+        if last.is_some_and(|answered| answered.elapsed() < FRESH) {
+            return Probed::default();
         }
+        let probed = Probed {
+            record: store.ping().await.map_err(|error| error.to_string()).err(),
+            queue: queue.ping().await.map_err(|error| error.to_string()).err(),
+        };
+        *last = (probed.record.is_none() && probed.queue.is_none()).then(Instant::now);
+        probed
     }
 }

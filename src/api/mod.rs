@@ -3,7 +3,7 @@
 //! Every answer about a notification is for the token's user alone.
 
 mod failure;
-mod health;
+pub mod health;
 mod history;
 mod inbox;
 
@@ -79,6 +79,7 @@ pub struct Api {
     pub topic: Arc<dyn Topic>,
     /// Whether the process takes traffic: false before everything is up, and from the drain on.
     pub ready: Arc<AtomicBool>,
+    pub probe: health::Probe,
     /// For the page: how users and producers say who they are.
     pub about: About,
 }

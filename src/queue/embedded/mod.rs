@@ -16,13 +16,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use sqlx::ConnectOptions;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode};
 use tokio::sync::{mpsc, oneshot};
 
 use self::tail::Shared;
 use self::writer::{Command, Writer};
 use super::{DeadLetter, Depth, Durability, Entry, Most, NewEntry, Published, Queue, QueueError};
-use crate::sqlite::explain;
+use crate::sqlite::{Synchronous, explain};
 
 /// Settings of the embedded queue.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -40,13 +40,6 @@ pub struct Config {
     pub max_waiting: usize,
     /// Entries that one commit takes at most.
     pub max_commit: usize,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Synchronous {
-    Full,
-    Off,
 }
 
 impl Default for Config {
@@ -97,10 +90,7 @@ impl Embedded {
             .create_if_missing(true)
             .locking_mode(SqliteLockingMode::Exclusive)
             .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(match config.synchronous {
-                Synchronous::Full => SqliteSynchronous::Full,
-                Synchronous::Off => SqliteSynchronous::Off,
-            })
+            .synchronous(config.synchronous.into())
             .pragma("wal_autocheckpoint", "4000")
             // KiB of pages at hand, so that a backlog is not read back page by page.
             .pragma("cache_size", "-16384")

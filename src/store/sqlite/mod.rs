@@ -14,9 +14,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow};
 use sqlx::{ConnectOptions, FromRow, Row};
 
 use super::{Batch, Confirmation, Confirmed, Lane, Page, PageQuery, Placed, Store, StoreError, Swept, Unread};
@@ -24,7 +22,7 @@ use crate::domain::envelope::Message;
 use crate::domain::notification::BodyHash;
 use crate::domain::outcome::Outcome;
 use crate::domain::time::EpochMs;
-use crate::sqlite::explain;
+use crate::sqlite::{Synchronous, explain};
 
 /// Settings of the SQLite record.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -36,13 +34,6 @@ pub struct Config {
     pub timeout_ms: u64,
     /// `full`: a commit returns after its sync. `off`: it may be lost with the power.
     pub synchronous: Synchronous,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Synchronous {
-    Full,
-    Off,
 }
 
 impl Default for Config {
@@ -93,10 +84,7 @@ impl Sqlite {
             .filename(&path)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(match config.synchronous {
-                Synchronous::Full => SqliteSynchronous::Full,
-                Synchronous::Off => SqliteSynchronous::Off,
-            })
+            .synchronous(config.synchronous.into())
             .pragma("wal_autocheckpoint", "4000")
             .busy_timeout(timeout)
             .disable_statement_logging();
