@@ -84,6 +84,7 @@ impl App {
         let auth = auth::build(&config.auth, data)?;
         let queue = queue::build(&config.queue, data).await?;
         let store = store::build(&config.store, data).await?;
+        told_apart(&*queue, &*store).await?;
         let hub = Arc::new(Hub::new());
         let topic = topic::build(&config.topic, Arc::clone(&hub) as _);
         let dev = config.auth.is_dev();
@@ -144,12 +145,18 @@ impl App {
             },
         };
         let ingest = Ingest::new(config.ingest, keys, dev, kinds, Arc::clone(&queue), Arc::clone(&store));
+        let cors = edge::cross_origin(dev, &edge.config.origins);
         let routes = Router::new()
             .merge(ingest::routes(Arc::new(ingest)))
             .merge(api::routes(Arc::new(api)))
             .merge(edge::routes(Arc::clone(&edge)))
             .merge(web::routes());
-        let doors = http::serve(config.http, listener, http::complete(routes), stages.doors.clone());
+        let doors = http::serve(
+            config.http,
+            listener,
+            http::complete(routes).layer(cors),
+            stages.doors.clone(),
+        );
         stages.doors.spawn(doors);
         ready.store(true, Ordering::Release);
         Ok(Self {
@@ -173,12 +180,13 @@ impl App {
         let steps = async {
             let doors = self.stages.doors.drained(limit).await;
             let dispatch = self.stages.dispatch.drained(limit).await;
-            self.edge.drain().await;
+            // What is left of the time belongs to the outcomes.
+            let edge = tokio::time::timeout(limit / 2, self.edge.drain()).await.is_ok();
             let outcomes = self.stages.outcomes.drained(limit).await;
             let rest = self.stages.rest.drained(limit).await;
             self.queue.close().await;
             self.store.close().await;
-            doors && dispatch && outcomes && rest
+            doors && dispatch && edge && outcomes && rest
         };
         tokio::select! {
             done = steps => done,
@@ -186,4 +194,17 @@ impl App {
             () = abort.cancelled() => false,
         }
     }
+}
+
+/// Says so when the queue is older than the record, as after restoring one without the other: the record takes for settled what it hasn't seen.
+async fn told_apart(queue: &dyn Queue, store: &dyn Store) -> anyhow::Result<()> {
+    let last = queue.depth().await?.last_sequence;
+    for lane in store.lanes().await?.iter().filter(|lane| lane.settled > last) {
+        tracing::error!(
+            settled = lane.settled,
+            last,
+            "the queue is older than the record: what is not persisted is dropped until it has caught up; restore both together"
+        );
+    }
+    Ok(())
 }

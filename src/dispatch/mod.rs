@@ -133,7 +133,7 @@ impl Dispatcher {
             epoch,
             items: entries.iter().map(read).collect(),
         };
-        let Some(placed) = self.store(&batch, lifecycle).await? else {
+        let Some(Inserted { placed, retried }) = self.store(&batch, lifecycle).await? else {
             // Unsettled: it comes again at the next start.
             return Ok(false);
         };
@@ -152,7 +152,8 @@ impl Dispatcher {
                     continue;
                 }
                 (Placed::Transient { repeated }, Some(notification)) => {
-                    if !repeated {
+                    // After a try whose end is unknown it counts as repeated, and yet it was not rung.
+                    if !repeated || retried {
                         self.ring(notification, None).await;
                     }
                     continue;
@@ -175,21 +176,21 @@ impl Dispatcher {
     }
 
     /// Stores the batch, however long the record is away; `None` when the drain came first.
-    async fn store(&self, batch: &Batch, lifecycle: &Lifecycle) -> Result<Option<Vec<Placed>>, Interrupted> {
+    async fn store(&self, batch: &Batch, lifecycle: &Lifecycle) -> Result<Option<Inserted>, Interrupted> {
         let mut backoff = self.config.backoff();
-        let mut failed = false;
+        let mut retried = false;
         loop {
             match self.store.insert(batch).await {
                 Ok(placed) => {
-                    if failed {
+                    if retried {
                         events::record_recovered("insert");
                     }
-                    return Ok(Some(placed));
+                    return Ok(Some(Inserted { placed, retried }));
                 }
                 Err(StoreError::Fenced) => return Err(Interrupted::Fenced),
                 Err(error) => events::record_failed("insert", &error, batch.items.len()),
             }
-            failed = true;
+            retried = true;
             let wait = tokio::time::sleep(backoff.delay());
             if lifecycle.drain.run_until_cancelled(wait).await.is_none() {
                 return Ok(None);
@@ -215,6 +216,13 @@ impl Dispatcher {
             tracing::warn!(%error, "a bell was lost");
         }
     }
+}
+
+/// A batch that is in the record.
+struct Inserted {
+    placed: Vec<Placed>,
+    /// Whether a try before this one failed; it may have been committed all the same.
+    retried: bool,
 }
 
 /// Why a dispatcher gave its lane up for the moment.

@@ -40,6 +40,12 @@ pub async fn serve(edge: Arc<Edge>, upgraded: Upgraded) {
         edge,
     };
     connection.edge.hub.enter_lobby(&connection.mailbox);
+    if connection.edge.tasks.is_closed() {
+        // The drain has begun, and may have looked around before this connection was there.
+        connection
+            .mailbox
+            .end(Disconnect::new(Reason::Draining, "the server is going away; come back"));
+    }
     let end = connection.run(&mut transport).await;
     let reason = end.reason.code();
     events::connection_closed(

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::task::TaskTracker;
 
 pub use hub::Hub;
+pub use origin::cross_origin;
 pub use outcomes::Outcomes;
 pub use routes::routes;
 
@@ -125,6 +126,8 @@ impl Edge {
     /// Closes every session, at a pace: clients that all came back at once would be a storm.
     pub async fn drain(&self) {
         const TICKS_PER_SECOND: u32 = 20;
+        // First: a connection that begins now is not among `all`, and sees by this that it has to end.
+        self.tasks.close();
         let mailboxes = self.hub.all();
         let per_tick = (self.config.drain_per_second / TICKS_PER_SECOND).max(1) as usize;
         let mut tick = tokio::time::interval(Duration::from_secs(1) / TICKS_PER_SECOND);
@@ -134,7 +137,6 @@ impl Edge {
                 mailbox.end(Disconnect::new(Reason::Draining, "the server is going away; come back"));
             }
         }
-        self.tasks.close();
         self.tasks.wait().await;
     }
 }

@@ -16,6 +16,7 @@ mod http;
 mod idempotency;
 mod inbox_rest;
 mod operations;
+mod origin;
 mod page;
 mod programs;
 mod publish;

@@ -57,7 +57,7 @@ pub(super) struct Writer {
 }
 
 /// How many settled ids are known for a while.
-const REMEMBERED: usize = 4_096;
+const REMEMBERED: usize = 32_768;
 
 /// How long a settled entry may stay in the file when nobody publishes, and how many may: one delete of a million would hold up everybody.
 const TIDY_AFTER: Duration = Duration::from_millis(200);

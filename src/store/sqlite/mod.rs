@@ -129,13 +129,20 @@ impl Sqlite {
 
     /// Runs one verb within the deadline and puts its error into words.
     async fn within<T>(&self, work: impl Future<Output = Result<T, sqlx::Error>> + Send) -> Result<T, StoreError> {
-        let error = match tokio::time::timeout(self.timeout, work).await {
-            Ok(Ok(value)) => return Ok(value),
-            Ok(Err(sqlx::Error::PoolTimedOut)) | Err(_) => StoreError::TimedOut(self.timeout),
-            Ok(Err(error)) => StoreError::Unavailable(explain(&self.path, &error)),
-        };
-        self.failed.store(true, Ordering::Release);
-        Err(error)
+        match tokio::time::timeout(self.timeout, work).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(sqlx::Error::PoolTimedOut)) | Err(_) => Err(StoreError::TimedOut(self.timeout)),
+            Ok(Err(error)) => Err(StoreError::Unavailable(explain(&self.path, &error))),
+        }
+    }
+
+    /// The same for a verb that writes: after a failure the writer's connection is opened anew.
+    async fn writing<T>(&self, work: impl Future<Output = Result<T, sqlx::Error>> + Send) -> Result<T, StoreError> {
+        let result = self.within(work).await;
+        if result.is_err() {
+            self.failed.store(true, Ordering::Release);
+        }
+        result
     }
 }
 
@@ -146,7 +153,7 @@ impl Store for Sqlite {
     }
 
     async fn claim(&self, lane: u32) -> Result<u64, StoreError> {
-        self.within(async {
+        self.writing(async {
             let epoch: i64 = sqlx::query_scalar(
                 "insert into lane (lane, epoch) values (?, 1) on conflict (lane) do update set epoch = epoch + 1 returning epoch",
             )
@@ -159,7 +166,7 @@ impl Store for Sqlite {
     }
 
     async fn insert(&self, batch: &Batch) -> Result<Vec<Placed>, StoreError> {
-        self.within(insert::insert(&self.writer, batch))
+        self.writing(insert::insert(&self.writer, batch))
             .await?
             .ok_or(StoreError::Fenced)
     }
@@ -173,7 +180,7 @@ impl Store for Sqlite {
     }
 
     async fn confirm(&self, confirmations: &[Confirmation], now: EpochMs) -> Result<Vec<Confirmed>, StoreError> {
-        self.within(outcomes::confirm(&self.writer, confirmations, now)).await
+        self.writing(outcomes::confirm(&self.writer, confirmations, now)).await
     }
 
     async fn history(&self, user: &str, before: EpochMs, skip: u64, limit: u32) -> Result<Vec<Message>, StoreError> {
@@ -186,15 +193,15 @@ impl Store for Sqlite {
     }
 
     async fn mark_viewed(&self, user: &str, ids: &[String], now: EpochMs) -> Result<Vec<String>, StoreError> {
-        self.within(outcomes::mark_viewed(&self.writer, user, ids, now)).await
+        self.writing(outcomes::mark_viewed(&self.writer, user, ids, now)).await
     }
 
     async fn delete(&self, user: &str, ids: &[String], now: EpochMs) -> Result<Vec<String>, StoreError> {
-        self.within(outcomes::delete(&self.writer, user, ids, now)).await
+        self.writing(outcomes::delete(&self.writer, user, ids, now)).await
     }
 
     async fn sweep(&self, cutoff: EpochMs, limit: u32) -> Result<Swept, StoreError> {
-        self.within(outcomes::sweep(&self.writer, cutoff, limit)).await
+        self.writing(outcomes::sweep(&self.writer, cutoff, limit)).await
     }
 
     async fn lanes(&self) -> Result<Vec<Lane>, StoreError> {
@@ -214,7 +221,7 @@ impl Store for Sqlite {
     async fn ping(&self) -> Result<(), StoreError> {
         // A commit that says nothing new still fails on a full or read-only disk. An update to the same value would not: SQLite sees that
         // nothing changes, and writes nothing.
-        self.within(async {
+        self.writing(async {
             sqlx::query("pragma user_version = 1")
                 .execute(&self.writer)
                 .await

@@ -1,0 +1,76 @@
+//! Pages of other origins: those that are listed may connect and call the API, others may not.
+
+use reqwest::Method;
+
+use crate::harness::{Answer, Server};
+
+const SHOP: &str = "https://shop.example";
+const EVIL: &str = "https://evil.example";
+
+async fn strict() -> Server {
+    let settings = [
+        ("auth.adapter", "jwt"),
+        ("auth.jwt.keys", r#"[{secret_env="ORIGIN_TEST_SECRET"}]"#),
+        ("edge.origins", r#"["https://shop.example"]"#),
+    ];
+    let environment = [("ORIGIN_TEST_SECRET", "a secret of more than thirty-two bytes")];
+    Server::launch(&settings, &environment).await
+}
+
+async fn upgrade(server: &Server, origin: &str) -> u16 {
+    let headers = [
+        ("Origin", origin),
+        ("Connection", "Upgrade"),
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    server.get("/stomp-ws", &headers).await.status
+}
+
+async fn preflight(server: &Server, origin: &str) -> Option<String> {
+    let headers = [
+        ("Origin", origin),
+        ("Access-Control-Request-Method", "DELETE"),
+        ("Access-Control-Request-Headers", "authorization,content-type"),
+    ];
+    let answer = server
+        .request(Method::OPTIONS, "/api/notify/delete", &headers, "")
+        .await;
+    allowed(&answer)
+}
+
+fn allowed(answer: &Answer) -> Option<String> {
+    let header = answer.headers.get("access-control-allow-origin")?;
+    header.to_str().ok().map(str::to_owned)
+}
+
+#[tokio::test]
+async fn only_listed_origins_may_connect_and_call() {
+    let server = strict().await;
+    let own = server.url();
+    assert_eq!(upgrade(&server, SHOP).await, 101);
+    assert_eq!(upgrade(&server, &own).await, 101, "a page that this server served");
+    assert_eq!(upgrade(&server, EVIL).await, 403);
+    assert_eq!(upgrade(&server, "null").await, 403);
+    assert_eq!(preflight(&server, SHOP).await.as_deref(), Some(SHOP));
+    assert_eq!(preflight(&server, EVIL).await, None);
+    // The answer itself can be read by the shop's page, too: here that its token is missing.
+    let answer = server.get("/api/notify/unread", &[("Origin", SHOP)]).await;
+    assert_eq!((answer.status, allowed(&answer).as_deref()), (401, Some(SHOP)));
+    let answer = server.get("/api/notify/unread", &[("Origin", EVIL)]).await;
+    assert_eq!((answer.status, allowed(&answer)), (401, None));
+    // The client itself may be imported by any page; one header says so, not two.
+    for (origin, expected) in [(SHOP, SHOP), (EVIL, "*")] {
+        let answer = server.get("/sdk/quick-notify.js", &[("Origin", origin)]).await;
+        let said: Vec<_> = answer.headers.get_all("access-control-allow-origin").iter().collect();
+        assert_eq!(said, [expected]);
+    }
+}
+
+#[tokio::test]
+async fn in_dev_mode_any_page_may() {
+    let server = Server::start().await;
+    assert_eq!(upgrade(&server, EVIL).await, 101);
+    assert_eq!(preflight(&server, EVIL).await.as_deref(), Some(EVIL));
+}
