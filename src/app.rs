@@ -26,7 +26,7 @@ use crate::session::Rules;
 use crate::store::{self, Store};
 use crate::sweep;
 use crate::telemetry::metrics;
-use crate::topic;
+use crate::topic::{self, Topic};
 use crate::web;
 
 /// A server that runs.
@@ -40,6 +40,7 @@ pub struct App {
     ready: Arc<AtomicBool>,
     queue: Arc<dyn Queue>,
     store: Arc<dyn Store>,
+    topic: Arc<dyn Topic>,
     edge: Arc<Edge>,
     stages: Stages,
     drain_timeout: Duration,
@@ -86,18 +87,21 @@ impl App {
         let store = store::build(&config.store, data).await?;
         told_apart(&*queue, &*store).await?;
         let hub = Arc::new(Hub::new());
-        let topic = topic::build(&config.topic, Arc::clone(&hub) as _);
+        let topic = topic::build(&config.topic, Arc::clone(&hub) as _).await?;
         let dev = config.auth.is_dev();
 
         let outcomes = Outcomes::start(Arc::clone(&store), &config.edge, &stages.outcomes);
-        let dispatcher = Dispatcher {
-            lane: 0,
-            config: config.dispatch.clone(),
-            queue: Arc::clone(&queue),
-            store: Arc::clone(&store),
-            topic: Arc::clone(&topic),
-        };
-        stages.dispatch.spawn(dispatcher.run(stages.dispatch.clone()));
+        for lane in 0..queue.lanes() {
+            let dispatcher = Dispatcher {
+                lane,
+                config: config.dispatch.clone(),
+                queue: Arc::clone(&queue),
+                kinds: Arc::clone(&kinds),
+                store: Arc::clone(&store),
+                topic: Arc::clone(&topic),
+            };
+            stages.dispatch.spawn(dispatcher.run(stages.dispatch.clone()));
+        }
         stages.rest.spawn(sweep::run(
             config.sweep.clone(),
             Arc::clone(&store),
@@ -135,7 +139,7 @@ impl App {
             auth,
             store: Arc::clone(&store),
             queue: Arc::clone(&queue),
-            topic,
+            topic: Arc::clone(&topic),
             ready: Arc::clone(&ready),
             probe: Default::default(),
             about: About {
@@ -166,6 +170,7 @@ impl App {
             ready,
             queue,
             store,
+            topic,
             edge,
             stages,
             drain_timeout: Duration::from_millis(config.app.drain_timeout_ms),
@@ -184,6 +189,7 @@ impl App {
             let edge = tokio::time::timeout(limit / 2, self.edge.drain()).await.is_ok();
             let outcomes = self.stages.outcomes.drained(limit).await;
             let rest = self.stages.rest.drained(limit).await;
+            self.topic.close().await;
             self.queue.close().await;
             self.store.close().await;
             doors && dispatch && edge && outcomes && rest

@@ -12,7 +12,7 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use figment::value::{Dict, Value};
 use serde::{Deserialize, Serialize};
 
-use crate::{api, auth, dispatch, domain, edge, http, ingest, queue, session, store, sweep, telemetry, topic};
+use crate::{api, auth, dispatch, domain, edge, http, ingest, nats, queue, session, store, sweep, telemetry, topic};
 
 /// All of it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -21,6 +21,7 @@ pub struct Config {
     pub app: App,
     pub http: http::Config,
     pub telemetry: telemetry::Config,
+    pub nats: nats::Config,
     pub domain: domain::Config,
     pub auth: auth::Config,
     pub queue: queue::Config,
@@ -114,6 +115,11 @@ pub fn load(files: &[PathBuf], overrides: &[(String, String)]) -> Result<Config,
 }
 
 impl Config {
+    /// Whether any adapter talks to NATS.
+    pub fn needs_nats(&self) -> bool {
+        false
+    }
+
     /// What can be wrong with values that are of the right type.
     pub fn problems(&self) -> Vec<Problem> {
         let modules = [
@@ -121,6 +127,14 @@ impl Config {
             ("telemetry", self.telemetry.problems()),
             ("domain", self.domain.problems()),
             ("auth", self.auth.problems()),
+            (
+                "nats",
+                if self.needs_nats() {
+                    self.nats.problems()
+                } else {
+                    Vec::new()
+                },
+            ),
             ("queue", self.queue.problems()),
             ("store", self.store.problems()),
             ("ingest", self.ingest.problems()),

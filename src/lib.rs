@@ -9,18 +9,21 @@
 //! | 6 | [`config`] | the sum of every module's `Config` |
 //! | 5 | [`ingest`] [`dispatch`] [`edge`] [`sweep`] [`api`] [`web`] | rooms: tasks and routes; they meet only through ports |
 //! | 4 | [`queue`] [`store`] [`topic`] [`auth`] | ports: a trait and its adapters |
-//! | 2 | [`session`], [`lifecycle`] [`telemetry`] [`http`] [`sqlite`] | a session as a pure state machine; services that everybody may use |
+//! | 2 | [`session`], [`lifecycle`] [`telemetry`] [`http`] [`secret`] [`sqlite`] [`nats`] | a session as a pure state machine; services that everybody may use |
 //! | 1 | [`stomp`] | pure: bytes |
-//! | 0 | [`domain`] | the product's words |
+//! | 0 | [`domain`] [`subjects`] | the product's words; every NATS subject and Redis key |
 
 #![forbid(unsafe_code)]
 
 pub mod domain;
+pub mod subjects;
 
 pub mod stomp;
 
 pub mod http;
 pub mod lifecycle;
+pub mod nats;
+pub mod secret;
 pub mod session;
 pub mod sqlite;
 pub mod telemetry;

@@ -57,7 +57,7 @@ pub async fn delete(State(api): State<Arc<Api>>, request: Request) -> Result<Res
 async fn tell(api: &Api, user: &str, kind: &str, changed: Vec<String>) -> Response {
     if !changed.is_empty() {
         let envelope = Envelope::change(user, kind, changed.clone(), wall_clock());
-        if let Err(error) = api.topic.publish(envelope).await {
+        if let Err(error) = api.topic.publish(vec![envelope]).await {
             tracing::warn!(%error, "the user's sessions were not told of a change");
         }
     }

@@ -3,6 +3,9 @@
 //! A batch is stored in one transaction, then rung, then settled. Every step may run twice without harm: the record knows ids and how far the
 //! lane has come. While the record is away the batch is held and tried again in place, and nothing behind it is taken, so order stays. An
 //! outage never counts against a notification; what can never pass goes to the dead letters and doesn't hold up its neighbours.
+//!
+//! What came past the doors is checked here as a door would check it. A bell that could not be rung is noted in the record, where every node's
+//! tail sees it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +13,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::envelope::Envelope;
-use crate::domain::notification::Notification;
+use crate::domain::kind::Kinds;
+use crate::domain::notification::{Draft, Notification};
 use crate::lifecycle::{Backoff, Lifecycle, wall_clock};
-use crate::queue::{DeadLetter, Entry, Most, Queue, QueueError};
+use crate::queue::{DeadLetter, Direct, Entry, Most, Queue, QueueError, Source};
 use crate::store::{Batch, Item, Placed, Store, StoreError};
 use crate::telemetry::events;
 use crate::topic::Topic;
@@ -74,6 +78,7 @@ pub struct Dispatcher {
     pub lane: u32,
     pub config: Config,
     pub queue: Arc<dyn Queue>,
+    pub kinds: Arc<Kinds>,
     pub store: Arc<dyn Store>,
     pub topic: Arc<dyn Topic>,
 }
@@ -85,8 +90,9 @@ impl Dispatcher {
         while !lifecycle.drain.is_cancelled() {
             match self.hold_lane(&lifecycle).await {
                 Ok(()) => return,
-                Err(Interrupted::Fenced) => {
-                    tracing::warn!(lane = self.lane, "the lane was taken over; claiming it again")
+                Err(Interrupted::Fenced | Interrupted::Queue(QueueError::Moved)) => {
+                    tracing::info!(lane = self.lane, "another node works on the lane now; standing by");
+                    backoff = self.config.backoff();
                 }
                 Err(Interrupted::Queue(error)) => {
                     tracing::error!(lane = self.lane, %error, "the queue failed; trying again")
@@ -101,10 +107,13 @@ impl Dispatcher {
 
     /// Takes the lane over and works on it until the drain, or until something else takes it away.
     async fn hold_lane(&self, lifecycle: &Lifecycle) -> Result<(), Interrupted> {
+        match lifecycle.drain.run_until_cancelled(self.queue.hold(self.lane)).await {
+            Some(held) => held?,
+            None => return Ok(()),
+        }
         let Some(epoch) = self.claim(lifecycle).await else {
             return Ok(());
         };
-        self.queue.rewind(self.lane).await?;
         let most = Most {
             entries: self.config.max_batch,
             bytes: self.config.max_batch_bytes,
@@ -128,51 +137,99 @@ impl Dispatcher {
         let Some(through) = entries.last().map(|entry| entry.sequence) else {
             return Ok(true);
         };
+        let read: Vec<_> = entries.iter().map(|entry| self.read(entry)).collect();
+        let mut refused = Vec::with_capacity(read.len());
+        let mut items = Vec::with_capacity(read.len());
+        for (entry, read) in entries.iter().zip(read) {
+            let (notification, reason) = match read {
+                Ok(notification) => (Some(notification), None),
+                Err(reason) => (None, Some(reason)),
+            };
+            refused.push(reason);
+            items.push(Item {
+                sequence: entry.sequence,
+                notification,
+            });
+        }
         let batch = Batch {
             lane: self.lane,
             epoch,
-            items: entries.iter().map(read).collect(),
+            items,
         };
         let Some(Inserted { placed, retried }) = self.store(&batch, lifecycle).await? else {
             // Unsettled: it comes again at the next start.
             return Ok(false);
         };
         let now = wall_clock();
+        let mut bells = Vec::with_capacity(placed.len());
         let mut dead = Vec::new();
-        for ((item, entry), placed) in batch.items.into_iter().zip(entries).zip(placed) {
-            let reason = match (placed, item.notification) {
+        for (((item, entry), placed), refused) in batch.items.into_iter().zip(entries).zip(placed).zip(refused) {
+            let (id, reason) = match (placed, item.notification) {
                 (Placed::Stored { seq }, Some(notification)) => {
                     events::stored(notification.created, now);
-                    self.ring(notification, Some(seq)).await;
+                    bells.push(Envelope::of(notification, Some(seq)));
                     continue;
                 }
                 (Placed::Duplicate { seq }, Some(notification)) => {
                     events::duplicate();
-                    self.ring(notification, Some(seq)).await;
+                    bells.push(Envelope::of(notification, Some(seq)));
                     continue;
                 }
                 (Placed::Transient { repeated }, Some(notification)) => {
                     // After a try whose end is unknown it counts as repeated, and yet it was not rung.
                     if !repeated || retried {
-                        self.ring(notification, None).await;
+                        bells.push(Envelope::of(notification, None));
                     }
                     continue;
                 }
-                (Placed::Conflict, notification) => (notification.map(|n| n.id).unwrap_or_default(), "conflict"),
-                (_, notification) => (notification.map(|n| n.id).unwrap_or_default(), "unreadable"),
+                (_, Some(notification)) => (notification.id, Refused::conflict()),
+                (_, None) => (String::new(), refused.unwrap_or_else(Refused::conflict)),
             };
-            let (id, reason) = reason;
-            events::dead_letter(&id, entry.sequence, reason);
+            events::dead_letter(&id, entry.sequence, reason.code);
             dead.push(DeadLetter {
                 sequence: entry.sequence,
                 id,
-                reason,
+                reason: reason.code,
+                detail: reason.detail,
                 payload: entry.payload,
             });
         }
+        self.ring(bells).await;
         // After the commit: a crash between the two redelivers, and the record knows what it has.
         self.queue.settle(self.lane, through, dead).await?;
         Ok(true)
+    }
+
+    /// What an entry says, or why it can never pass.
+    fn read(&self, entry: &Entry) -> Result<Notification, Refused> {
+        match &entry.source {
+            Source::Door => serde_json::from_slice(&entry.payload).map_err(|error| Refused {
+                code: "unreadable",
+                detail: error.to_string(),
+            }),
+            Source::Direct(direct) => self.accept(direct, &entry.payload),
+        }
+    }
+
+    /// The check of a door, for a draft that came past them all.
+    fn accept(&self, direct: &Direct, payload: &[u8]) -> Result<Notification, Refused> {
+        let notification = Draft::from_json(payload)
+            .and_then(|draft| draft.accept(|| direct.fallback_id.clone(), direct.created, &self.kinds))
+            .map_err(|rejection| Refused {
+                code: "invalid",
+                detail: rejection.to_string(),
+            })?;
+        // Who may publish for whom is decided by the subject.
+        if direct.to.as_ref() != Some(&notification.to) {
+            return Err(Refused {
+                code: "misdirected",
+                detail: format!(
+                    "the body is for {}, which its subject does not say",
+                    notification.to.receiver()
+                ),
+            });
+        }
+        Ok(notification)
     }
 
     /// Stores the batch, however long the record is away; `None` when the drain came first.
@@ -210,10 +267,33 @@ impl Dispatcher {
         }
     }
 
-    /// Rings; a bell that is lost is found by whoever reads the record.
-    async fn ring(&self, notification: Notification, seq: Option<u64>) {
-        if let Err(error) = self.topic.publish(Envelope::of(notification, seq)).await {
-            tracing::warn!(%error, "a bell was lost");
+    /// Rings. A bell that may be lost is noted, so that every node looks into the record.
+    async fn ring(&self, bells: Vec<Envelope>) {
+        if bells.is_empty() {
+            return;
+        }
+        let persisted = bells.iter().any(|bell| bell.content.seq().is_some());
+        let Err(error) = self.topic.publish(bells).await else {
+            return;
+        };
+        events::bell_lost(&error);
+        if persisted && let Err(error) = self.store.doubt(self.lane).await {
+            events::record_failed("doubt", &error, 0);
+        }
+    }
+}
+
+/// Why an entry can never pass.
+struct Refused {
+    code: &'static str,
+    detail: String,
+}
+
+impl Refused {
+    fn conflict() -> Self {
+        Self {
+            code: "conflict",
+            detail: "the id was given to another notification before".into(),
         }
     }
 }
@@ -234,12 +314,5 @@ enum Interrupted {
 impl From<QueueError> for Interrupted {
     fn from(error: QueueError) -> Self {
         Self::Queue(error)
-    }
-}
-
-fn read(entry: &Entry) -> Item {
-    Item {
-        sequence: entry.sequence,
-        notification: serde_json::from_slice(&entry.payload).ok(),
     }
 }

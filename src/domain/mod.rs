@@ -7,6 +7,7 @@ pub mod identity;
 pub mod kind;
 pub mod notification;
 pub mod outcome;
+pub mod revocation;
 pub mod time;
 
 use std::collections::BTreeMap;

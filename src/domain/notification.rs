@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
@@ -101,6 +103,11 @@ impl Rejection {
         }
     }
 
+    /// The body is no JSON, or none that could be a notification.
+    pub fn bad_json(error: &serde_json::Error) -> Self {
+        Self::new(Code::BadJson, "body", format!("is no notification in JSON: {error}"))
+    }
+
     fn field(field: &str, reason: impl Into<String>) -> Self {
         Self::new(Code::InvalidField, field, reason)
     }
@@ -123,6 +130,23 @@ impl Draft {
             id: None,
             persist: None,
         }
+    }
+
+    /// Reads one from JSON; a field of the wrong type is named.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, Rejection> {
+        let mut reader = serde_json::Deserializer::from_slice(bytes);
+        let mut track = serde_path_to_error::Track::new();
+        let tracked = serde_path_to_error::Deserializer::new(&mut reader, &mut track);
+        let draft = tracked.deserialize_map(Object).map_err(|error| {
+            let path = track.path().to_string();
+            if error.is_data() && path != "." {
+                Rejection::new(Code::InvalidField, path, error.to_string())
+            } else {
+                Rejection::bad_json(&error)
+            }
+        })?;
+        reader.end().map_err(|error| Rejection::bad_json(&error))?;
+        Ok(draft)
     }
 
     /// Checks everything that can be known without the record. `fallback_id` is taken when the draft names none.
@@ -165,6 +189,21 @@ impl Draft {
             created: now,
             hash,
         })
+    }
+}
+
+/// Reads a draft from an object alone: what serde derives would also read an array, by the order of the fields.
+struct Object;
+
+impl<'de> Visitor<'de> for Object {
+    type Value = Draft;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(r#"an object such as {"receiver":"alice","data":"Hello"}"#)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Draft, A::Error> {
+        Draft::deserialize(MapAccessDeserializer::new(map))
     }
 }
 

@@ -19,12 +19,13 @@ use super::transport::{Lost, Received, Transport};
 use super::websocket::WebSocket;
 use crate::auth::{self, Refusal};
 use crate::domain::identity::Identity;
+use crate::domain::revocation::Revocation;
 use crate::lifecycle::now;
 use crate::session::inbox::Read;
 use crate::session::{Confirm, Delivered, Disconnect, Output, PageRead, Reason, Session};
 use crate::store::PageQuery;
 use crate::telemetry::events;
-use crate::topic::{Entered, TopicError};
+use crate::topic::{Entered, Seat, TopicError};
 
 /// Serves one client until its session ends.
 pub async fn serve(edge: Arc<Edge>, upgraded: Upgraded) {
@@ -139,7 +140,7 @@ impl Connection {
                 Output::Read(read) => self.read(read),
                 Output::Confirm(confirm) => self.confirm(confirm).await,
                 Output::Publish(envelope) => {
-                    if let Err(error) = self.edge.topic.publish(envelope).await {
+                    if let Err(error) = self.edge.topic.publish(vec![envelope]).await {
                         tracing::warn!(%error, "a message to a topic was lost");
                     }
                 }
@@ -191,6 +192,16 @@ impl Connection {
         if mail.missed > 0 {
             self.session.handle_missed(mail.missed, now);
         }
+        let covered = |revocation: &Arc<Revocation>| {
+            self.member
+                .as_ref()
+                .is_some_and(|member| revocation.covers(&member.identity))
+        };
+        if mail.revoked.iter().any(covered) {
+            let detail = "the token was revoked";
+            self.session
+                .handle_end(Disconnect::new(Reason::Token("token-revoked"), detail));
+        }
         if let Some(end) = mail.end {
             self.session.handle_end(end);
         }
@@ -217,13 +228,14 @@ impl Connection {
             return Ok(identity);
         }
         let cap = self.edge.max_per_user;
-        let entered = match timeout(limit, self.edge.topic.enter(&identity.user, cap)).await {
+        let seat = Arc::clone(&self.mailbox) as Arc<dyn Seat>;
+        let entered = match timeout(limit, self.edge.topic.enter(&identity.user, seat, cap)).await {
             Ok(Ok(entered)) => entered,
             Ok(Err(TopicError::Full(_))) => {
                 let detail = format!("this user has {cap} sessions already (session.max_per_user)");
                 return Err(Disconnect::new(Reason::TooManySessions, detail));
             }
-            Ok(Err(TopicError::Unavailable(_))) | Err(_) => {
+            Ok(Err(TopicError::Unavailable(_) | TopicError::Refused(_))) | Err(_) => {
                 return Err(Disconnect::new(
                     Reason::Unavailable,
                     "sessions can't be counted now; try again",

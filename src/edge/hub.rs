@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use super::mailbox::Mailbox;
 use crate::domain::envelope::Envelope;
 use crate::domain::notification::Audience;
+use crate::domain::revocation::{Revocation, Target};
 use crate::session::parcel::Parcel;
 use crate::topic::Listener;
 
@@ -100,6 +101,17 @@ impl Listener for Hub {
                     }
                 }
             }
+        }
+    }
+
+    fn revoked(&self, revocation: &Revocation) {
+        let revocation = Arc::new(revocation.clone());
+        let rooms = match &revocation.target {
+            Target::Token(_) => self.all(),
+            Target::User { user, .. } => self.shard(&self.users, user).get(&**user).cloned().unwrap_or_default(),
+        };
+        for mailbox in rooms {
+            mailbox.revoked(&revocation);
         }
     }
 }

@@ -8,9 +8,11 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Poll, Waker};
 
+use crate::domain::revocation::Revocation;
 use crate::session::parcel::Parcel;
 use crate::session::{Confirm, Disconnect, Reason};
 use crate::telemetry::events;
+use crate::topic::Seat;
 
 pub struct Mailbox {
     inner: Mutex<Inner>,
@@ -31,6 +33,7 @@ pub struct Mail {
     pub missed: u64,
     /// Confirmations that are stored, with the place of what each named.
     pub confirmed: Vec<(Confirm, Option<u64>)>,
+    pub revoked: Vec<Arc<Revocation>>,
     /// The session is to end.
     pub end: Option<Disconnect>,
 }
@@ -68,6 +71,13 @@ impl Mailbox {
         wake(inner);
     }
 
+    /// Tells of a revocation, which may or may not cover the session's token.
+    pub fn revoked(&self, revocation: &Arc<Revocation>) {
+        let mut inner = self.lock();
+        inner.mail.revoked.push(Arc::clone(revocation));
+        wake(inner);
+    }
+
     /// Ends the session.
     pub fn end(&self, disconnect: Disconnect) {
         let mut inner = self.lock();
@@ -99,9 +109,20 @@ impl Mailbox {
     }
 }
 
+impl Seat for Mailbox {
+    fn give_up(&self) {
+        let detail = "this user has more sessions than session.max_per_user allows, and this is the newest";
+        self.end(Disconnect::new(Reason::TooManySessions, detail));
+    }
+}
+
 impl Mail {
     fn is_empty(&self) -> bool {
-        self.parcels.is_empty() && self.missed == 0 && self.confirmed.is_empty() && self.end.is_none()
+        self.parcels.is_empty()
+            && self.missed == 0
+            && self.confirmed.is_empty()
+            && self.revoked.is_empty()
+            && self.end.is_none()
     }
 }
 

@@ -202,6 +202,7 @@ fn entry(notification: &Notification) -> NewEntry {
     NewEntry {
         id: notification.id.clone(),
         hash: notification.hash,
+        to: notification.to.clone(),
         payload: Bytes::from(serde_json::to_vec(notification).expect("strings and raw JSON are JSON")),
     }
 }

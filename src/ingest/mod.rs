@@ -13,11 +13,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use door::{Door, Receipt, Refusal};
-pub use keys::{KeyConfig, Keys};
+pub use keys::Keys;
 pub use routes::routes;
 
 use crate::domain::kind::Kinds;
 use crate::queue::Queue;
+use crate::secret::Secret;
 use crate::store::Store;
 
 /// How notifications are taken over HTTP.
@@ -35,7 +36,7 @@ pub struct Config {
     /// Who may use the demo endpoints outside dev mode.
     pub demo: Demo,
     /// Producers by name, each with the key that it sends as `X-API-Key`.
-    pub keys: BTreeMap<String, KeyConfig>,
+    pub keys: BTreeMap<String, Secret>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,6 +1,5 @@
 //! `POST /api/notify`, and how every request to the door is authorised and read.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +9,6 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Request};
 use axum::response::Response;
 use axum::routing::post;
-use serde::Deserialize;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::door::{IDEMPOTENCY_KEY as FIELD, Receipt, Refusal, Sender};
@@ -44,7 +40,7 @@ async fn notify(State(ingest): State<Arc<Ingest>>, request: Request<Body>) -> Re
     };
     let sender = Sender { producer, key };
     if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'[') {
-        let draft = draft(&bytes);
+        let draft = Draft::from_json(&bytes);
         let mut results = ingest.take(sender, vec![draft]).await;
         return answer::one(results.pop().expect("one answer a draft"));
     }
@@ -130,48 +126,16 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Rejection> {
 
 /// The items of an array, each read by itself: one that can't be read is no reason to refuse its neighbours.
 fn array(bytes: &[u8], max: usize) -> Result<Vec<Result<Draft, Rejection>>, Rejection> {
-    let items: Vec<&RawValue> = serde_json::from_slice(bytes).map_err(|error| bad_json(&error))?;
+    let items: Vec<&RawValue> = serde_json::from_slice(bytes).map_err(|error| Rejection::bad_json(&error))?;
     match items.len() {
         0 => Err(Rejection::new(Code::InvalidField, "body", "is an empty array")),
         n if n > max => {
             let reason = format!("has {n} items; at most {max} are taken (ingest.max_array)");
             Err(Rejection::new(Code::TooLarge, "body", reason))
         }
-        _ => Ok(items.into_iter().map(|item| draft(item.get().as_bytes())).collect()),
+        _ => Ok(items
+            .into_iter()
+            .map(|item| Draft::from_json(item.get().as_bytes()))
+            .collect()),
     }
-}
-
-fn draft(bytes: &[u8]) -> Result<Draft, Rejection> {
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let mut track = serde_path_to_error::Track::new();
-    let tracked = serde_path_to_error::Deserializer::new(&mut reader, &mut track);
-    let draft = tracked.deserialize_map(Object).map_err(|error| {
-        let path = track.path().to_string();
-        if error.is_data() && path != "." {
-            Rejection::new(Code::InvalidField, path, error.to_string())
-        } else {
-            bad_json(&error)
-        }
-    })?;
-    reader.end().map_err(|error| bad_json(&error))?;
-    Ok(draft)
-}
-
-/// Reads a draft from an object alone: what serde derives would also read an array, by the order of the fields.
-struct Object;
-
-impl<'de> Visitor<'de> for Object {
-    type Value = Draft;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(r#"an object such as {"receiver":"alice","data":"Hello"}"#)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Draft, A::Error> {
-        Draft::deserialize(MapAccessDeserializer::new(map))
-    }
-}
-
-fn bad_json(error: &serde_json::Error) -> Rejection {
-    Rejection::new(Code::BadJson, "body", format!("is no notification in JSON: {error}"))
 }

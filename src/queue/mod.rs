@@ -2,11 +2,13 @@
 //!
 //! The contract of every adapter:
 //! - [`Queue::publish`] returns after the entries are as durable as [`Queue::durability`] says, one answer an entry; an array is never atomic.
-//! - Within a lane, entries come in the order of their sequences, and come again after a crash until they are settled: it may repeat, never
-//!   lose or reorder.
+//! - A lane is worked on by one node at a time: [`Queue::hold`] waits for it. Within a lane, entries come in the order of their sequences, and
+//!   come again after a crash until they are settled: it may repeat, never lose or reorder. That a node holds a lane saves work; it is no
+//!   fence, for a node that froze may go on with what it had: the record is the fence.
 //! - An id that is still queued, or was settled a moment ago, is not queued twice: the answer is the first entry's, or a conflict when the
 //!   bodies differ.
-//! - [`Queue::next`] waits; one consumer a lane. [`Queue::settle`] may be forgotten in a crash: the record is the fence.
+//! - [`Queue::next`] waits; one consumer a lane. While a batch is in hand, however long, nothing behind it in its lane goes to anybody else.
+//! - [`Queue::settle`] may be forgotten in a crash.
 
 pub mod embedded;
 
@@ -18,7 +20,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::notification::BodyHash;
+use crate::domain::notification::{Audience, BodyHash};
+use crate::domain::time::EpochMs;
 
 /// Which adapter, and each one's settings.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -57,6 +60,9 @@ pub trait Queue: Send + Sync {
     /// Name of the adapter, for people.
     fn name(&self) -> &'static str;
 
+    /// How many lanes there are, numbered from 0. A receiver's notifications are all in one.
+    fn lanes(&self) -> u32;
+
     /// What a receipt may promise.
     fn durability(&self) -> Durability;
 
@@ -66,8 +72,8 @@ pub trait Queue: Send + Sync {
     /// Waits for entries of `lane` behind those that were handed out; empty only when the queue is closing.
     async fn next(&self, lane: u32, most: Most) -> Result<Vec<Entry>, QueueError>;
 
-    /// Hands out `lane` again from its first unsettled entry: who takes over a lane begins here.
-    async fn rewind(&self, lane: u32) -> Result<(), QueueError>;
+    /// Gives up what it had of `lane`, waits until this node is the one that works on it, and begins at its first unsettled entry.
+    async fn hold(&self, lane: u32) -> Result<(), QueueError>;
 
     /// Forgets all entries of `lane` up to `through`; `dead` are those that can never pass, kept with their reason.
     async fn settle(&self, lane: u32, through: u64, dead: Vec<DeadLetter>) -> Result<(), QueueError>;
@@ -101,6 +107,8 @@ pub enum Durability {
 pub struct NewEntry {
     pub id: String,
     pub hash: BodyHash,
+    /// Says which lane it goes to.
+    pub to: Audience,
     /// The accepted notification, as JSON.
     pub payload: Bytes,
 }
@@ -126,6 +134,27 @@ pub struct Most {
 pub struct Entry {
     pub sequence: u64,
     pub payload: Bytes,
+    pub source: Source,
+}
+
+/// Where an entry came from, and so what its payload is.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// A door: the accepted notification, as JSON.
+    Door,
+    /// A producer, past the doors: a draft that nobody has checked.
+    Direct(Direct),
+}
+
+/// What is known of a draft that came past the doors.
+#[derive(Debug, Clone)]
+pub struct Direct {
+    /// For whom its subject says that it is; `None` when the subject can't be read. The draft has to agree.
+    pub to: Option<Audience>,
+    /// The id that it gets when it names none; the same at every redelivery.
+    pub fallback_id: String,
+    /// When the queue took it.
+    pub created: EpochMs,
 }
 
 /// An entry that can never pass.
@@ -133,8 +162,10 @@ pub struct Entry {
 pub struct DeadLetter {
     pub sequence: u64,
     pub id: String,
-    /// A closed set: `conflict`, `unreadable`.
+    /// A closed set: `conflict`, `unreadable`, `invalid`, `misdirected`.
     pub reason: &'static str,
+    /// What exactly is wrong, for people.
+    pub detail: String,
     pub payload: Bytes,
 }
 
@@ -154,6 +185,9 @@ pub enum QueueError {
     /// The same id is queued with another body.
     #[error("this id is queued with another body")]
     Conflict,
+    /// Another node works on the lane now.
+    #[error("another node works on this lane now")]
+    Moved,
     /// The disk or the server behind it fails; worth another try.
     #[error("the queue is unavailable: {0}")]
     Unavailable(String),

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::envelope::Message;
 use crate::domain::notification::{BodyHash, Notification};
 use crate::domain::outcome::Outcome;
+use crate::domain::revocation::Revocation;
 use crate::domain::time::EpochMs;
 
 /// Which adapter, and each one's settings.
@@ -85,6 +86,21 @@ pub trait Store: Send + Sync {
 
     /// Deletes; answers with the ids that changed. The ids stay taken until retention.
     async fn delete(&self, user: &str, ids: &[String], now: EpochMs) -> Result<Vec<String>, StoreError>;
+
+    /// How far each lane has come; asked every second by every node.
+    async fn marks(&self) -> Result<Vec<Mark>, StoreError>;
+
+    /// Notes that rows of `lane` up to its last position may not have been rung.
+    async fn doubt(&self, lane: u32) -> Result<(), StoreError>;
+
+    /// For whom rows of `lane` behind the position `after` are, up to the position `through`, in order, `limit` at most.
+    async fn rung(&self, lane: u32, after: u64, through: u64, limit: u32) -> Result<Vec<Rung>, StoreError>;
+
+    /// Keeps a revocation until it ends. The same one twice does no harm.
+    async fn revoke(&self, revocation: &Revocation) -> Result<(), StoreError>;
+
+    /// The revocations that were written at `since` or later and have not ended at `now`. Pass 0 for all.
+    async fn revocations(&self, since: EpochMs, now: EpochMs) -> Result<Vec<Revocation>, StoreError>;
 
     /// Ends and removes up to `limit` rows that were created before `cutoff`.
     async fn sweep(&self, cutoff: EpochMs, limit: u32) -> Result<Swept, StoreError>;
@@ -152,6 +168,24 @@ pub struct Page {
     pub last_seq: u64,
     /// The highest `seq` that retention has removed.
     pub removed_through: u64,
+}
+
+/// How far a lane has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    pub lane: u32,
+    /// The position of its last row.
+    pub position: u64,
+    /// Rows up to here may not have been rung; 0 when all were.
+    pub doubted: u64,
+}
+
+/// For whom a row is, and its place in that inbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rung {
+    pub position: u64,
+    pub receiver: String,
+    pub seq: u64,
 }
 
 /// A count of what is unread. Notifications beyond `last_seq` came after it.

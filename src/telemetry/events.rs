@@ -109,6 +109,12 @@ pub fn record_failed(verb: &'static str, error: &dyn std::fmt::Display, held: us
     tracing::error!(verb, %error, held, "the record failed; trying again");
 }
 
+/// A bell may not have been heard; the record covers for it.
+pub fn bell_lost(error: &dyn std::fmt::Display) {
+    counter!(names::BELLS_LOST).increment(1);
+    tracing::warn!(%error, "a bell was lost");
+}
+
 /// The record answers again.
 pub fn record_recovered(verb: &'static str) {
     tracing::info!(verb, "the record answers again");

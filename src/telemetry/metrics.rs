@@ -52,6 +52,7 @@ table! {
     OPENED = Counter "sessions_opened_total" "Sessions opened, by STOMP version.";
     CLOSED = Counter "connections_closed_total" "Connections closed, by reason.";
     DROPPED = Counter "dropped_total" "Deliveries without a record that a full window or mailbox lost.";
+    BELLS_LOST = Counter "bells_lost_total" "Publications to the topic that failed; every node looks into the record instead.";
     QUEUE_PENDING = Gauge "queue_pending" "Entries that wait in the queue.";
     QUEUE_SEQUENCE = Gauge "queue_last_sequence" "Highest sequence that the queue has given.";
     RECORD_OPEN = Gauge "record_open" "Notifications in the record without an outcome.";

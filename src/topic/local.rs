@@ -5,12 +5,17 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 
-use super::{Entered, Listener, Topic, TopicError};
+use tokio::sync::watch;
+
+use super::{Entered, Line, Listener, Seat, Topic, TopicError};
 use crate::domain::envelope::Envelope;
+use crate::domain::revocation::Revocation;
 
 pub struct Local {
     listener: Arc<dyn Listener>,
     roll: Arc<Roll>,
+    /// Nothing comes between a node and itself.
+    line: watch::Sender<Line>,
 }
 
 /// Sessions by user. One lock: it is taken when a session comes or goes, never for a message.
@@ -22,6 +27,7 @@ impl Local {
         Self {
             listener,
             roll: Arc::default(),
+            line: watch::Sender::new(Line { up: true, breaks: 0 }),
         }
     }
 }
@@ -32,29 +38,42 @@ impl Topic for Local {
         "local"
     }
 
-    async fn publish(&self, envelope: Envelope) -> Result<(), TopicError> {
-        self.listener.hear(envelope);
+    async fn publish(&self, envelopes: Vec<Envelope>) -> Result<(), TopicError> {
+        for envelope in envelopes {
+            self.listener.hear(envelope);
+        }
         Ok(())
     }
 
-    async fn enter(&self, user: &str, cap: u32) -> Result<Entered, TopicError> {
+    async fn revoke(&self, revocation: &Revocation) -> Result<(), TopicError> {
+        self.listener.revoked(revocation);
+        Ok(())
+    }
+
+    async fn enter(&self, user: &Arc<str>, _seat: Arc<dyn Seat>, cap: u32) -> Result<Entered, TopicError> {
         let user = self.roll.enter(user, cap)?;
         let roll = Arc::clone(&self.roll);
         Ok(Entered::new(move || roll.leave(&user)))
     }
 
-    async fn present(&self, user: &str) -> Result<u32, TopicError> {
-        Ok(self.roll.count(user))
+    async fn present(&self, users: &[&str]) -> Result<Vec<u32>, TopicError> {
+        Ok(users.iter().map(|user| self.roll.count(user)).collect())
     }
+
+    fn line(&self) -> watch::Receiver<Line> {
+        self.line.subscribe()
+    }
+
+    async fn close(&self) {}
 }
 
 impl Roll {
     /// Checks and counts under one lock: two sessions can't both take the last place.
-    fn enter(&self, user: &str, cap: u32) -> Result<Arc<str>, TopicError> {
+    fn enter(&self, user: &Arc<str>, cap: u32) -> Result<Arc<str>, TopicError> {
         let mut sessions = self.0.lock().expect("nothing panics under this lock");
-        if let Some((name, _)) = sessions.get_key_value(user) {
+        if let Some((name, _)) = sessions.get_key_value(&**user) {
             let name = Arc::clone(name);
-            let count = sessions.get_mut(user).expect("just seen");
+            let count = sessions.get_mut(&*name).expect("just seen");
             if *count >= cap {
                 return Err(TopicError::Full(*count));
             }
@@ -64,9 +83,8 @@ impl Roll {
         if cap == 0 {
             return Err(TopicError::Full(0));
         }
-        let name: Arc<str> = user.into();
-        sessions.insert(Arc::clone(&name), 1);
-        Ok(name)
+        sessions.insert(Arc::clone(user), 1);
+        Ok(Arc::clone(user))
     }
 
     fn leave(&self, user: &str) {

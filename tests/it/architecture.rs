@@ -5,10 +5,10 @@ use std::path::Path;
 
 /// Groups from the bottom: floor, modules, and whether the modules of the group may use each other (without circles).
 const HOUSE: &[(u8, &[&str], bool)] = &[
-    (0, &["domain"], false),
+    (0, &["domain", "subjects"], false),
     (1, &["stomp"], false),
     (2, &["session"], false),
-    (2, &["lifecycle", "telemetry", "http", "sqlite"], true),
+    (2, &["lifecycle", "telemetry", "http", "secret", "sqlite", "nats"], true),
     (4, &["queue", "store", "topic", "auth"], false),
     (5, &["ingest", "dispatch", "edge", "sweep", "api", "web"], false),
     (6, &["config"], false),

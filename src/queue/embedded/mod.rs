@@ -132,6 +132,10 @@ impl Queue for Embedded {
         "embedded"
     }
 
+    fn lanes(&self) -> u32 {
+        1
+    }
+
     fn durability(&self) -> Durability {
         self.durability
     }
@@ -169,7 +173,7 @@ impl Queue for Embedded {
         }
     }
 
-    async fn rewind(&self, _lane: u32) -> Result<(), QueueError> {
+    async fn hold(&self, _lane: u32) -> Result<(), QueueError> {
         let mut tail = self.shared.lock();
         tail.handed_out = 0;
         tail.entries.clear();

@@ -14,7 +14,7 @@ use super::tail::Shared;
 use super::{Config, FILE};
 use crate::domain::notification::BodyHash;
 use crate::lifecycle;
-use crate::queue::{DeadLetter, Depth, Entry, Most, NewEntry, Published, QueueError};
+use crate::queue::{DeadLetter, Depth, Entry, Most, NewEntry, Published, QueueError, Source};
 use crate::sqlite::explain;
 
 /// Where the answers to a publish go: one an entry.
@@ -255,11 +255,12 @@ impl Writer {
         }
         for letter in dead {
             sqlx::query(
-                "insert or ignore into dead_letter (sequence, id, reason, payload, died) values (?, ?, ?, ?, ?)",
+                "insert or ignore into dead_letter (sequence, id, reason, detail, payload, died) values (?, ?, ?, ?, ?, ?)",
             )
             .bind(letter.sequence as i64)
             .bind(&letter.id)
             .bind(letter.reason)
+            .bind(&letter.detail)
             .bind(&letter.payload[..])
             .bind(lifecycle::wall_clock())
             .execute(&mut self.connection)
@@ -321,6 +322,7 @@ impl Writer {
             entries.push(Entry {
                 sequence: sequence as u64,
                 payload: Bytes::from(payload),
+                source: Source::Door,
             });
         }
         drop(rows);
@@ -366,6 +368,7 @@ impl Writer {
             entries.push(Entry {
                 sequence,
                 payload: entry.payload,
+                source: Source::Door,
             });
         }
         let depth = self.depth();

@@ -2,6 +2,7 @@
 //!
 //! WAL with `synchronous=FULL`: a commit returns after its sync. Readers never wait for the writer.
 
+mod cluster;
 mod inbox;
 mod insert;
 mod outcomes;
@@ -17,10 +18,13 @@ use serde_json::value::RawValue;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow};
 use sqlx::{ConnectOptions, FromRow, Row};
 
-use super::{Batch, Confirmation, Confirmed, Lane, Page, PageQuery, Placed, Store, StoreError, Swept, Unread};
+use super::{
+    Batch, Confirmation, Confirmed, Lane, Mark, Page, PageQuery, Placed, Rung, Store, StoreError, Swept, Unread,
+};
 use crate::domain::envelope::Message;
 use crate::domain::notification::BodyHash;
 use crate::domain::outcome::Outcome;
+use crate::domain::revocation::Revocation;
 use crate::domain::time::EpochMs;
 use crate::sqlite::{Synchronous, explain};
 
@@ -198,6 +202,27 @@ impl Store for Sqlite {
 
     async fn delete(&self, user: &str, ids: &[String], now: EpochMs) -> Result<Vec<String>, StoreError> {
         self.writing(outcomes::delete(&self.writer, user, ids, now)).await
+    }
+
+    async fn marks(&self) -> Result<Vec<Mark>, StoreError> {
+        self.within(cluster::marks(&self.readers)).await
+    }
+
+    async fn doubt(&self, lane: u32) -> Result<(), StoreError> {
+        self.writing(cluster::doubt(&self.writer, lane)).await
+    }
+
+    async fn rung(&self, lane: u32, after: u64, through: u64, limit: u32) -> Result<Vec<Rung>, StoreError> {
+        self.within(cluster::rung(&self.readers, lane, after, through, limit))
+            .await
+    }
+
+    async fn revoke(&self, revocation: &Revocation) -> Result<(), StoreError> {
+        self.writing(cluster::revoke(&self.writer, revocation)).await
+    }
+
+    async fn revocations(&self, since: EpochMs, now: EpochMs) -> Result<Vec<Revocation>, StoreError> {
+        self.within(cluster::revocations(&self.readers, since, now)).await
     }
 
     async fn sweep(&self, cutoff: EpochMs, limit: u32) -> Result<Swept, StoreError> {

@@ -139,6 +139,10 @@ async fn change(
 }
 
 pub(super) async fn sweep(pool: &SqlitePool, cutoff: EpochMs, limit: u32) -> Result<Swept, sqlx::Error> {
+    sqlx::query("delete from revocation where until < ?")
+        .bind(cutoff)
+        .execute(pool)
+        .await?;
     let mut transaction = pool.begin_with("begin immediate").await?;
     // Positions follow the order of creation but for what waited in the queue, so the oldest positions are looked at and no index is needed.
     let old: Vec<(i64, String, i64, i64, i64)> = sqlx::query_as(

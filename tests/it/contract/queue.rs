@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use quick_notify::domain::notification::BodyHash;
+use quick_notify::domain::notification::{Audience, BodyHash};
 use quick_notify::queue::{self, DeadLetter, Most, NewEntry, Queue, QueueError};
 use tempfile::TempDir;
 
@@ -29,6 +29,7 @@ fn entry(id: &str, hash: u8) -> NewEntry {
     NewEntry {
         id: id.into(),
         hash: BodyHash([hash; 16]),
+        to: Audience::User("alice".into()),
         payload: Bytes::from(format!("payload of {id}, long enough to fill the cache")),
     }
 }
@@ -60,7 +61,7 @@ async fn entries_come_in_order_and_again_until_they_are_settled() {
     }
     assert_eq!(got, Vec::from_iter(1..=20));
     queue.settle(0, 5, Vec::new()).await.expect("settled");
-    queue.rewind(0).await.expect("rewound");
+    queue.hold(0).await.expect("rewound");
     assert_eq!(take(&*queue, 3).await, [6, 7, 8]);
 }
 
@@ -186,6 +187,7 @@ async fn dead_letters_are_kept_with_their_reason() {
         sequence: 2,
         id: "n1".into(),
         reason: "conflict",
+        detail: "the id is another's".into(),
         payload: Bytes::from_static(b"body"),
     };
     queue

@@ -1,0 +1,61 @@
+//! Every NATS subject and every Redis key, and nowhere else.
+//!
+//! NATS subjects begin with the installation's prefix (`nats.prefix`, `notify` unless said otherwise), so that several may share a server:
+//!
+//! | subject | what |
+//! | --- | --- |
+//! | `PREFIX.publish` | request/reply: a draft or an array of drafts in, receipts out |
+//! | `PREFIX.in.user.TOKEN` | a plain JetStream publish for one user; the body is a draft for that very user |
+//! | `PREFIX.in.topic.TOKEN`, `PREFIX.in.everyone.TOKEN` | the same for a topic (its name) and for everyone (any token, such as an id) |
+//! | `PREFIX.door.user.TOKEN` … | the nodes' own: what their doors accepted. Producers must not be allowed to publish there |
+//! | `PREFIX.dead.REASON` | dead letters |
+//!
+//! A TOKEN is a name that NATS takes as one subject token, see [`token`].
+
+use std::fmt::Write;
+
+/// Today's channel: what every node must hear. A user's own is below it, see [`user_channel`].
+pub const NOTIFY_CHANNEL: &str = "stomp::ws_notify_topic";
+
+/// The Redis channel that the nodes subscribe to which hold a session of `user`.
+pub fn user_channel(user: &str) -> String {
+    format!("{NOTIFY_CHANNEL}:{user}")
+}
+
+/// The user of a channel that [`user_channel`] made.
+pub fn user_of_channel(channel: &str) -> Option<&str> {
+    channel.strip_prefix(NOTIFY_CHANNEL)?.strip_prefix(':')
+}
+
+/// `name` as one subject token: letters, digits, `-` and `_` stand for themselves, every other octet of its UTF-8 is `=` and two hex digits.
+///
+/// So a receiver with dots, spaces or wildcards is as legal as any, and two names never share a token.
+pub fn token(name: &str) -> String {
+    let mut token = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_') {
+            token.push(byte.into());
+        } else {
+            let _ = write!(token, "={byte:02X}");
+        }
+    }
+    token
+}
+
+/// The name that [`token`] was made of; `None` when there is none. Takes lower-case hex digits, too.
+pub fn name_of_token(token: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(token.len());
+    let mut rest = token.as_bytes();
+    while let [first, more @ ..] = rest {
+        rest = more;
+        if *first != b'=' {
+            bytes.push(*first);
+            continue;
+        }
+        let [high, low, more @ ..] = rest else { return None };
+        let digit = |digit: &u8| (*digit as char).to_digit(16);
+        bytes.push((digit(high)? * 16 + digit(low)?) as u8);
+        rest = more;
+    }
+    String::from_utf8(bytes).ok()
+}
