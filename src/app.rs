@@ -21,6 +21,7 @@ use crate::edge::{self, Edge, Hub, Outcomes};
 use crate::http;
 use crate::ingest::{self, Ingest, Keys};
 use crate::lifecycle::Lifecycle;
+use crate::nats;
 use crate::queue::{self, Queue};
 use crate::session::Rules;
 use crate::store::{self, Store};
@@ -83,11 +84,15 @@ impl App {
             Arc::new(Kinds::compile(&config.domain).map_err(|problems| anyhow::anyhow!("domain: {problems:?}"))?);
         let keys = Keys::read(&config.ingest.keys).map_err(|problems| anyhow::anyhow!("ingest: {problems:?}"))?;
         let auth = auth::build(&config.auth, data)?;
-        let queue = queue::build(&config.queue, data).await?;
+        let nats = match config.needs_nats() {
+            true => Some(nats::connect(&config.nats).await?),
+            false => None,
+        };
+        let queue = queue::build(&config.queue, data, nats.as_ref()).await?;
         let store = store::build(&config.store, data).await?;
         told_apart(&*queue, &*store).await?;
         let hub = Arc::new(Hub::new());
-        let topic = topic::build(&config.topic, Arc::clone(&hub) as _).await?;
+        let topic = topic::build(&config.topic, nats.as_ref(), Arc::clone(&hub) as _).await?;
         let dev = config.auth.is_dev();
 
         let outcomes = Outcomes::start(Arc::clone(&store), &config.edge, &stages.outcomes);

@@ -117,7 +117,7 @@ pub fn load(files: &[PathBuf], overrides: &[(String, String)]) -> Result<Config,
 impl Config {
     /// Whether any adapter talks to NATS.
     pub fn needs_nats(&self) -> bool {
-        false
+        self.queue.needs_nats() || self.topic.needs_nats()
     }
 
     /// What can be wrong with values that are of the right type.

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::notification::{Audience, BodyHash};
 use crate::domain::time::EpochMs;
+use crate::nats::Nats;
 
 /// Which adapter, and each one's settings.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -40,6 +41,13 @@ pub enum Adapter {
 }
 
 impl Config {
+    /// Whether the adapter talks to NATS.
+    pub fn needs_nats(&self) -> bool {
+        match self.adapter {
+            Adapter::Embedded => false,
+        }
+    }
+
     /// Every mistake in this table, as (path below `queue`, reason).
     pub fn problems(&self) -> Vec<(String, String)> {
         match self.adapter {
@@ -49,7 +57,7 @@ impl Config {
 }
 
 /// Builds the configured adapter.
-pub async fn build(config: &Config, data: &Path) -> Result<Arc<dyn Queue>, QueueError> {
+pub async fn build(config: &Config, data: &Path, _nats: Option<&Nats>) -> Result<Arc<dyn Queue>, QueueError> {
     match config.adapter {
         Adapter::Embedded => Ok(embedded::Embedded::open(&config.embedded, data).await?),
     }

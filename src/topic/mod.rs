@@ -21,6 +21,7 @@ use tokio::sync::watch;
 
 use crate::domain::envelope::Envelope;
 use crate::domain::revocation::Revocation;
+use crate::nats::Nats;
 
 /// Which adapter, and each one's settings.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -37,8 +38,21 @@ pub enum Adapter {
     Local,
 }
 
+impl Config {
+    /// Whether the adapter talks to NATS.
+    pub fn needs_nats(&self) -> bool {
+        match self.adapter {
+            Adapter::Local => false,
+        }
+    }
+}
+
 /// Builds the configured adapter, which hands what it hears to `listener`.
-pub async fn build(config: &Config, listener: Arc<dyn Listener>) -> Result<Arc<dyn Topic>, TopicError> {
+pub async fn build(
+    config: &Config,
+    _nats: Option<&Nats>,
+    listener: Arc<dyn Listener>,
+) -> Result<Arc<dyn Topic>, TopicError> {
     match config.adapter {
         Adapter::Local => Ok(Arc::new(local::Local::new(listener))),
     }

@@ -22,7 +22,9 @@ fn config() -> queue::Config {
 }
 
 async fn open(data: &TempDir) -> Arc<dyn Queue> {
-    queue::build(&config(), data.path()).await.expect("the queue opens")
+    queue::build(&config(), data.path(), None)
+        .await
+        .expect("the queue opens")
 }
 
 fn entry(id: &str, hash: u8) -> NewEntry {
@@ -167,7 +169,7 @@ async fn entries_wait_for_a_consumer_and_a_consumer_for_entries() {
 async fn a_second_process_is_kept_off_the_same_data() {
     let data = tempdir();
     let _queue = open(&data).await;
-    let Err(refused) = queue::build(&config(), data.path()).await else {
+    let Err(refused) = queue::build(&config(), data.path(), None).await else {
         panic!("two writers on one file");
     };
     assert!(

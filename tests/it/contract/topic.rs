@@ -25,7 +25,7 @@ impl Listener for Heard {
 async fn topics() -> Vec<(Arc<dyn Topic>, Arc<Heard>)> {
     let heard = Arc::new(Heard::default());
     vec![(
-        topic::build(&topic::Config::default(), Arc::clone(&heard) as _)
+        topic::build(&topic::Config::default(), None, Arc::clone(&heard) as _)
             .await
             .expect("the topic"),
         heard,
