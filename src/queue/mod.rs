@@ -9,7 +9,9 @@
 //!   bodies differ.
 //! - [`Queue::next`] waits; one consumer a lane. While a batch is in hand, however long, nothing behind it in its lane goes to anybody else.
 //! - [`Queue::settle`] may be forgotten in a crash.
+//! - A dead letter stays until it is replayed: [`Queue::dead`] lists them, [`Queue::replay`] tries one again.
 
+mod dead;
 pub mod embedded;
 
 use std::path::Path;
@@ -19,6 +21,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+
+pub use dead::{Dead, DeadLetter};
 
 use crate::domain::notification::{Audience, BodyHash};
 use crate::domain::time::EpochMs;
@@ -85,6 +89,13 @@ pub trait Queue: Send + Sync {
 
     /// Forgets all entries of `lane` up to `through`; `dead` are those that can never pass, kept with their reason.
     async fn settle(&self, lane: u32, through: u64, dead: Vec<DeadLetter>) -> Result<(), QueueError>;
+
+    /// Up to `limit` dead letters behind the number `after`, oldest first. A page of large ones is shorter; an empty one is the end.
+    async fn dead(&self, after: u64, limit: u32) -> Result<Vec<Dead>, QueueError>;
+
+    /// Queues a dead letter anew, as it came, then removes it. `false`: there is none with this number. What made it die makes it die again,
+    /// under a new number, unless that has changed in between. A crash between the two may leave the letter although it was queued.
+    async fn replay(&self, number: u64) -> Result<bool, QueueError>;
 
     /// How much is queued.
     async fn depth(&self) -> Result<Depth, QueueError>;
@@ -163,18 +174,6 @@ pub struct Direct {
     pub fallback_id: String,
     /// When the queue took it.
     pub created: EpochMs,
-}
-
-/// An entry that can never pass.
-#[derive(Debug, Clone)]
-pub struct DeadLetter {
-    pub sequence: u64,
-    pub id: String,
-    /// A closed set: `conflict`, `unreadable`, `invalid`, `misdirected`.
-    pub reason: &'static str,
-    /// What exactly is wrong, for people.
-    pub detail: String,
-    pub payload: Bytes,
 }
 
 #[derive(Debug, Clone, Copy, Default)]

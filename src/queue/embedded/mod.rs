@@ -6,6 +6,8 @@
 //!
 //! The file is locked exclusively, which also keeps a second process off the same data.
 
+mod command;
+mod file;
 mod tail;
 mod writer;
 
@@ -19,9 +21,10 @@ use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode};
 use tokio::sync::{mpsc, oneshot};
 
+use self::command::Command;
 use self::tail::Shared;
-use self::writer::{Command, Writer};
-use super::{DeadLetter, Depth, Durability, Entry, Most, NewEntry, Published, Queue, QueueError};
+use self::writer::Writer;
+use super::{Dead, DeadLetter, Depth, Durability, Entry, Most, NewEntry, Published, Queue, QueueError};
 use crate::sqlite::{Synchronous, explain};
 
 /// Settings of the embedded queue.
@@ -183,6 +186,14 @@ impl Queue for Embedded {
 
     async fn settle(&self, _lane: u32, through: u64, dead: Vec<DeadLetter>) -> Result<(), QueueError> {
         self.ask(|reply| Command::Settle { through, dead, reply }).await?
+    }
+
+    async fn dead(&self, after: u64, limit: u32) -> Result<Vec<Dead>, QueueError> {
+        self.ask(|reply| Command::Dead { after, limit, reply }).await?
+    }
+
+    async fn replay(&self, number: u64) -> Result<bool, QueueError> {
+        self.ask(|reply| Command::Replay { number, reply }).await?
     }
 
     async fn depth(&self) -> Result<Depth, QueueError> {

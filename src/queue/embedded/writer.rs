@@ -1,41 +1,18 @@
 //! The task that owns the queue's file: group commit, and what is known of the ids in it.
 
 use std::collections::{HashMap, VecDeque};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::TryStreamExt;
-use sqlx::{Connection, Executor, QueryBuilder, Sqlite, SqliteConnection};
-use tokio::sync::{mpsc, oneshot};
+use sqlx::{Connection, Executor, SqliteConnection};
+use tokio::sync::mpsc;
 
+use super::Config;
+use super::command::{Answers, Command};
+use super::file::{self, Change};
 use super::tail::Shared;
-use super::{Config, FILE};
-use crate::domain::notification::BodyHash;
-use crate::lifecycle;
-use crate::queue::{DeadLetter, Depth, Entry, Most, NewEntry, Published, QueueError, Source};
-use crate::sqlite::explain;
-
-/// Where the answers to a publish go: one an entry.
-type Answers = oneshot::Sender<Vec<Result<Published, QueueError>>>;
-
-/// What the writer is asked; each with where its answer goes.
-pub(super) enum Command {
-    Publish(Vec<NewEntry>, Answers),
-    Read {
-        after: u64,
-        most: Most,
-        reply: oneshot::Sender<Result<Vec<Entry>, QueueError>>,
-    },
-    Settle {
-        through: u64,
-        dead: Vec<DeadLetter>,
-        reply: oneshot::Sender<Result<(), QueueError>>,
-    },
-    Ping(oneshot::Sender<Result<(), QueueError>>),
-    Close(oneshot::Sender<()>),
-}
+use crate::domain::notification::{Audience, BodyHash, Notification};
+use crate::queue::{Dead, DeadLetter, Depth, Entry, Most, NewEntry, Published, QueueError, Source};
 
 /// The task's state.
 pub(super) struct Writer {
@@ -114,8 +91,15 @@ impl Writer {
                     Command::Read { after, most, reply } => {
                         let _ = reply.send(self.read(after, most).await);
                     }
+                    Command::Dead { after, limit, reply } => {
+                        let letters = file::letters(&mut self.connection, after, limit).await;
+                        let _ = reply.send(letters.map_err(unavailable));
+                    }
+                    Command::Replay { number, reply } => {
+                        let _ = reply.send(self.replay(number).await);
+                    }
                     Command::Ping(reply) => {
-                        let _ = reply.send(self.ping().await);
+                        let _ = reply.send(file::ping(&mut self.connection).await.map_err(unavailable));
                     }
                     Command::Close(reply) => {
                         self.publish(std::mem::take(&mut publishes)).await;
@@ -134,23 +118,14 @@ impl Writer {
 
     /// Reads the state back from the file: at start, and after a commit whose end is unknown.
     pub async fn load(&mut self) -> Result<(), sqlx::Error> {
-        let given: Option<i64> = sqlx::query_scalar("select seq from sqlite_sequence where name = 'entry'")
-            .fetch_optional(&mut self.connection)
-            .await?;
-        let rows: Vec<(i64, String, Vec<u8>, i64)> = sqlx::query_as(
-            "select sequence, id, hash, length(payload) from entry where sequence > ? order by sequence",
-        )
-        .bind(self.settled as i64)
-        .fetch_all(&mut self.connection)
-        .await?;
-        self.last_sequence = given.unwrap_or(0) as u64;
+        let (last_sequence, queued) = file::load(&mut self.connection, self.settled).await?;
+        self.last_sequence = last_sequence;
         self.known.clear();
         self.remembered.clear();
         self.order.clear();
         self.bytes = 0;
-        for (sequence, id, hash, size) in rows {
-            let hash = BodyHash(hash.try_into().unwrap_or_default());
-            self.note(sequence as u64, id.into(), hash, size as usize);
+        for (sequence, id, hash, size) in queued {
+            self.note(sequence, id.into(), hash, size);
         }
         let depth = self.depth();
         let mut tail = self.shared.lock();
@@ -198,18 +173,19 @@ impl Writer {
             }
             answered.push((answers, reply));
         }
-        let committed = self.commit(&fresh, &[]).await;
+        let change = Change {
+            fresh: &fresh,
+            ..Change::default()
+        };
+        let committed = self.commit(change).await;
         if let Err(error) = &committed {
-            let reason = explain(Path::new(FILE), error);
+            let reason = file::explained(error);
             for (answers, _) in &mut answered {
                 for answer in answers.iter_mut().filter(|answer| answer.is_ok()) {
                     *answer = Err(QueueError::Unavailable(reason.clone()));
                 }
             }
-            // Whether the commit reached the disk is unknown: what the file says counts.
-            if let Err(error) = self.load().await {
-                tracing::error!(%error, "the queue's file can't be read back");
-            }
+            self.load_again().await;
         } else {
             self.last_sequence = next;
             self.show(fresh);
@@ -220,16 +196,17 @@ impl Writer {
         }
     }
 
-    /// One transaction: what came in, what died, and what was settled since the last one.
+    /// One transaction: `change`, and what was settled since the last one.
     ///
     /// By hand: after a full disk SQLite has ended the transaction by itself, sqlx's own count of transactions would go on, and a later
     /// COMMIT might not be one.
-    async fn commit(&mut self, fresh: &[(u64, NewEntry)], dead: &[DeadLetter]) -> Result<(), sqlx::Error> {
-        if fresh.is_empty() && dead.is_empty() && self.unwritten == 0 {
+    async fn commit(&mut self, change: Change<'_>) -> Result<(), sqlx::Error> {
+        if change.is_empty() && self.unwritten == 0 {
             return Ok(());
         }
+        let settled = (self.unwritten > 0).then_some(self.settled);
         self.connection.execute("begin immediate").await?;
-        let written = match self.write(fresh, dead).await {
+        let written = match file::write(&mut self.connection, change, settled).await {
             Ok(()) => self.connection.execute("commit").await.map(drop),
             Err(error) => Err(error),
         };
@@ -241,45 +218,54 @@ impl Writer {
         written
     }
 
-    async fn write(&mut self, fresh: &[(u64, NewEntry)], dead: &[DeadLetter]) -> Result<(), sqlx::Error> {
-        // SQLite takes 32,766 variables a statement.
-        for chunk in fresh.chunks(1_000) {
-            let mut insert = QueryBuilder::<Sqlite>::new("insert into entry (sequence, id, hash, payload) ");
-            insert.push_values(chunk, |mut row, (sequence, entry)| {
-                row.push_bind(*sequence as i64)
-                    .push_bind(&entry.id)
-                    .push_bind(&entry.hash.0[..])
-                    .push_bind(&entry.payload[..]);
-            });
-            insert.build().execute(&mut self.connection).await?;
+    /// Whether a failed commit reached the disk is unknown: what the file says counts.
+    async fn load_again(&mut self) {
+        if let Err(error) = self.load().await {
+            tracing::error!(%error, "the queue's file can't be read back");
         }
-        for letter in dead {
-            sqlx::query(
-                "insert or ignore into dead_letter (sequence, id, reason, detail, payload, died) values (?, ?, ?, ?, ?, ?)",
-            )
-            .bind(letter.sequence as i64)
-            .bind(&letter.id)
-            .bind(letter.reason)
-            .bind(&letter.detail)
-            .bind(&letter.payload[..])
-            .bind(lifecycle::wall_clock())
-            .execute(&mut self.connection)
-            .await?;
+    }
+
+    /// Puts a dead letter back among the entries, in one commit with its removal.
+    async fn replay(&mut self, number: u64) -> Result<bool, QueueError> {
+        let letter = file::letters(&mut self.connection, number.saturating_sub(1), 1)
+            .await
+            .map_err(unavailable)?
+            .pop();
+        let Some(letter) = letter.filter(|letter| letter.number == number) else {
+            return Ok(false);
+        };
+        let entry = entry_of(letter);
+        let known = self.known.get(&*entry.id).map(|(_, hash)| *hash == entry.hash);
+        let fresh = match known {
+            // The same body is queued already, or has just passed.
+            Some(true) => Vec::new(),
+            Some(false) => return Err(QueueError::Conflict),
+            None if self.is_full(1, entry.payload.len() as u64) => {
+                return Err(QueueError::Full(Duration::from_secs(1)));
+            }
+            None => vec![(self.last_sequence + 1, entry)],
+        };
+        let change = Change {
+            fresh: &fresh,
+            replayed: Some(number),
+            ..Change::default()
+        };
+        if let Err(error) = self.commit(change).await {
+            self.load_again().await;
+            return Err(unavailable(error));
         }
-        if self.unwritten > 0 {
-            sqlx::query("delete from entry where sequence <= ?")
-                .bind(self.settled as i64)
-                .execute(&mut self.connection)
-                .await?;
-        }
-        Ok(())
+        self.last_sequence += fresh.len() as u64;
+        self.show(fresh);
+        Ok(true)
     }
 
     async fn settle(&mut self, through: u64, dead: Vec<DeadLetter>) -> Result<(), QueueError> {
         if !dead.is_empty() {
-            self.commit(&[], &dead)
-                .await
-                .map_err(|error| QueueError::Unavailable(explain(Path::new(FILE), &error)))?;
+            let change = Change {
+                dead: &dead,
+                ..Change::default()
+            };
+            self.commit(change).await.map_err(unavailable)?;
         }
         while let Some((sequence, id, size)) = self.order.pop_front_if(|(sequence, ..)| *sequence <= through) {
             self.bytes -= size as u64;
@@ -302,30 +288,9 @@ impl Writer {
     }
 
     async fn read(&mut self, after: u64, most: Most) -> Result<Vec<Entry>, QueueError> {
-        let mut rows =
-            sqlx::query_as("select sequence, payload from entry where sequence > ? order by sequence limit ?")
-                .bind(after.max(self.settled) as i64)
-                .bind(most.entries as i64)
-                .fetch(&mut self.connection);
-        let mut entries: Vec<Entry> = Vec::new();
-        let mut bytes = 0;
-        while let Some((sequence, payload)) = rows
-            .try_next()
+        let entries = file::entries(&mut self.connection, after.max(self.settled), most)
             .await
-            .map_err(|error| QueueError::Unavailable(explain(Path::new(FILE), &error)))?
-        {
-            let (sequence, payload): (i64, Vec<u8>) = (sequence, payload);
-            bytes += payload.len();
-            if bytes > most.bytes && !entries.is_empty() {
-                break;
-            }
-            entries.push(Entry {
-                sequence: sequence as u64,
-                payload: Bytes::from(payload),
-                source: Source::Door,
-            });
-        }
-        drop(rows);
+            .map_err(unavailable)?;
         if let Some(last) = entries.last() {
             // What was read from the file must not come from memory again.
             let mut tail = self.shared.lock();
@@ -336,18 +301,9 @@ impl Writer {
         Ok(entries)
     }
 
-    /// A commit that says nothing new still fails on a full or read-only disk. (An update to the same value would write nothing.)
-    async fn ping(&mut self) -> Result<(), QueueError> {
-        sqlx::query("pragma user_version = 1")
-            .execute(&mut self.connection)
-            .await
-            .map(drop)
-            .map_err(|error| QueueError::Unavailable(explain(Path::new(FILE), &error)))
-    }
-
     /// Deletes what was settled; a failure is tried again with the next commit.
     async fn tidy(&mut self) {
-        if let Err(error) = self.commit(&[], &[]).await {
+        if let Err(error) = self.commit(Change::default()).await {
             tracing::warn!(%error, "settled entries stay in the queue's file for now");
             tokio::time::sleep(TIDY_AFTER).await;
         }
@@ -403,4 +359,26 @@ impl Writer {
     fn is_full(&self, entries: u64, bytes: u64) -> bool {
         self.order.len() as u64 + entries > self.config.max_entries || self.bytes + bytes > self.config.max_bytes
     }
+}
+
+/// A dead letter as it was queued. One that nobody can read gets a name of its own, which nothing else has.
+fn entry_of(letter: Dead) -> NewEntry {
+    let (id, hash, to) = match serde_json::from_slice::<Notification>(&letter.payload) {
+        Ok(notification) => (notification.id, notification.hash, notification.to),
+        Err(_) => (
+            format!("dead letter {}", letter.number),
+            BodyHash([0; 16]),
+            Audience::Everyone,
+        ),
+    };
+    NewEntry {
+        id,
+        hash,
+        to,
+        payload: letter.payload,
+    }
+}
+
+fn unavailable(error: sqlx::Error) -> QueueError {
+    QueueError::Unavailable(file::explained(&error))
 }

@@ -219,3 +219,110 @@ async fn an_id_that_was_settled_a_moment_ago_is_known() {
     assert!(matches!(other, Err(QueueError::Conflict)), "{other:?}");
     assert_eq!(queue.depth().await.expect("a depth").pending, 0);
 }
+
+/// Entries that a door might have queued, under these ids.
+fn accepted(ids: &[&str]) -> Vec<NewEntry> {
+    let queued = |id: &&str| {
+        let notification = super::notification("alice", id, &format!("text of {id}"));
+        NewEntry {
+            id: notification.id.clone(),
+            hash: notification.hash,
+            to: notification.to.clone(),
+            payload: serde_json::to_vec(&notification).expect("JSON").into(),
+        }
+    };
+    ids.iter().map(queued).collect()
+}
+
+fn letter(sequence: u64, entry: &NewEntry) -> DeadLetter {
+    DeadLetter {
+        sequence,
+        id: entry.id.clone(),
+        reason: "conflict",
+        detail: "the id is another's".into(),
+        payload: entry.payload.clone(),
+    }
+}
+
+async fn dead(queue: &dyn Queue, after: u64, limit: u32) -> Vec<(u64, String)> {
+    let letters = queue.dead(after, limit).await.expect("letters");
+    letters.into_iter().map(|letter| (letter.number, letter.id)).collect()
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_listed_until_it_is_replayed_as_it_came() {
+    let data = tempdir();
+    let queue = open(&data).await;
+    let entries = accepted(&["a", "b", "c"]);
+    let (first, last) = (entries[0].clone(), entries[2].clone());
+    queue.publish(entries).await;
+    take(&*queue, 10).await;
+    let letters = vec![letter(1, &first), letter(3, &last)];
+    queue.settle(0, 3, letters).await.expect("settled");
+    let listed = dead(&*queue, 0, 10).await;
+    let [(one, _), (two, _)] = listed[..] else {
+        panic!("two letters: {listed:?}");
+    };
+    assert_eq!(listed, [(one, "a".to_owned()), (two, "c".to_owned())]);
+    assert_eq!(dead(&*queue, 0, 1).await, listed[..1]);
+    assert_eq!(dead(&*queue, one, 10).await, listed[1..]);
+    assert_eq!(dead(&*queue, two, 10).await, []);
+    let kept = queue.dead(0, 1).await.expect("letters").remove(0);
+    assert_eq!(
+        (&*kept.reason, &*kept.detail, &kept.payload),
+        ("conflict", "the id is another's", &first.payload)
+    );
+
+    assert!(queue.replay(one).await.expect("replayed"));
+    assert!(
+        !queue.replay(one).await.expect("an answer"),
+        "it is a dead letter no more"
+    );
+    assert!(
+        !queue.replay(1_000_000).await.expect("an answer"),
+        "there never was one"
+    );
+    queue.close().await;
+    let queue = open(&data).await;
+    let again = within("the entry", queue.next(0, most(10))).await.expect("entries");
+    let again: Vec<_> = again.iter().map(|entry| (entry.sequence, &entry.payload)).collect();
+    assert_eq!(again, [(4, &first.payload)], "as it came, behind all others");
+    assert_eq!(dead(&*queue, 0, 10).await, listed[1..]);
+}
+
+#[tokio::test]
+async fn a_dead_letter_stays_while_its_id_is_queued_with_another_body() {
+    let data = tempdir();
+    let queue = open(&data).await;
+    let entries = accepted(&["a"]);
+    let died = entries[0].clone();
+    queue.publish(entries).await;
+    take(&*queue, 10).await;
+    queue.settle(0, 1, vec![letter(1, &died)]).await.expect("settled");
+    queue.publish(vec![entry("a", 9)]).await;
+    let refused = queue.replay(1).await;
+    assert!(matches!(refused, Err(QueueError::Conflict)), "{refused:?}");
+    assert_eq!(dead(&*queue, 0, 10).await, [(1, "a".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_dead_letter_that_nobody_can_read_comes_again_as_it_came() {
+    let data = tempdir();
+    let queue = open(&data).await;
+    queue.publish(entries(0..2)).await;
+    take(&*queue, 10).await;
+    let letters = [1, 2].map(|sequence| DeadLetter {
+        sequence,
+        id: String::new(),
+        reason: "unreadable",
+        detail: "no JSON".into(),
+        payload: Bytes::from_static(b"\xff\xfe"),
+    });
+    queue.settle(0, 2, letters.into()).await.expect("settled");
+    for number in [1, 2] {
+        assert!(queue.replay(number).await.expect("replayed"));
+    }
+    let again = within("the entries", queue.next(0, most(10))).await.expect("entries");
+    let again: Vec<_> = again.iter().map(|entry| &*entry.payload).collect();
+    assert_eq!(again, [b"\xff\xfe", b"\xff\xfe"]);
+}
