@@ -19,7 +19,8 @@ use crate::dispatch::Dispatcher;
 use crate::domain::kind::Kinds;
 use crate::edge::{self, Edge, Hub, Outcomes};
 use crate::http;
-use crate::ingest::{self, Ingest, Keys};
+use crate::ingest::{self, Ingest};
+use crate::keys::Keys;
 use crate::lifecycle::Lifecycle;
 use crate::nats;
 use crate::queue::{self, Queue};
@@ -82,7 +83,8 @@ impl App {
 
         let kinds =
             Arc::new(Kinds::compile(&config.domain).map_err(|problems| anyhow::anyhow!("domain: {problems:?}"))?);
-        let keys = Keys::read(&config.ingest.keys).map_err(|problems| anyhow::anyhow!("ingest: {problems:?}"))?;
+        let keys =
+            Arc::new(Keys::read(&config.ingest.keys).map_err(|problems| anyhow::anyhow!("ingest: {problems:?}"))?);
         let auth = auth::build(&config.auth, data)?;
         let nats = match config.needs_nats() {
             true => Some(nats::connect(&config.nats).await?),
@@ -142,6 +144,8 @@ impl App {
         let api = Api {
             config: config.api,
             auth,
+            keys: Arc::clone(&keys),
+            open: dev,
             store: Arc::clone(&store),
             queue: Arc::clone(&queue),
             topic: Arc::clone(&topic),

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::auth::Refusal;
+use crate::keys::NoKey;
 use crate::store::StoreError;
 
 /// A request that can't be answered as asked.
@@ -51,6 +52,17 @@ impl From<Refusal> for Failure {
     }
 }
 
+impl From<NoKey> for Failure {
+    fn from(NoKey(reason): NoKey) -> Self {
+        Self {
+            status: StatusCode::UNAUTHORIZED,
+            code: "unauthorized",
+            field: Some("X-API-Key".into()),
+            reason,
+        }
+    }
+}
+
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         Self {
@@ -64,11 +76,12 @@ impl From<StoreError> for Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
+        let wants_token = self.field.as_deref() == Some("Authorization");
         let error = json!({"code": self.code, "field": self.field, "reason": self.reason});
         let body = Json(json!({"code": self.status.as_u16(), "error": error}));
         let mut response = (self.status, body).into_response();
         match self.status {
-            StatusCode::UNAUTHORIZED => {
+            StatusCode::UNAUTHORIZED if wants_token => {
                 response
                     .headers_mut()
                     .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

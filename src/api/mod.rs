@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::auth::Auth;
+use crate::keys::Keys;
 use crate::queue::Queue;
 use crate::store::Store;
 use crate::topic::Topic;
@@ -74,6 +75,9 @@ impl Config {
 pub struct Api {
     pub config: Config,
     pub auth: Arc<dyn Auth>,
+    /// Keys of producers, for what is asked by them and not by users; with `open`, as in dev mode, none is asked for.
+    pub keys: Arc<Keys>,
+    pub open: bool,
     pub store: Arc<dyn Store>,
     pub queue: Arc<dyn Queue>,
     pub topic: Arc<dyn Topic>,

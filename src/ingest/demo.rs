@@ -12,9 +12,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 
 use super::door::{Refusal, Sender};
-use super::routes::NoKey;
 use super::{Demo, Ingest, answer};
 use crate::domain::notification::{Audience, Code, Draft, Rejection};
+use crate::keys::NoKey;
 
 pub(super) fn routes() -> Router<Arc<Ingest>> {
     Router::new()
@@ -43,7 +43,7 @@ async fn push(ingest: &Ingest, to: Audience, request: Request<Body>) -> Response
     let producer = match ingest.producer(&parts.headers) {
         Ok(producer) => producer,
         Err(_) if ingest.config.demo == Demo::Open => "anonymous",
-        Err(NoKey(reason)) => return answer::unauthorized(reason),
+        Err(NoKey(reason)) => return answer::unauthorized(&reason),
     };
     let bytes = match ingest.read(body).await {
         Ok(bytes) => bytes,

@@ -4,7 +4,6 @@
 mod answer;
 mod demo;
 pub mod door;
-mod keys;
 mod routes;
 
 use std::collections::BTreeMap;
@@ -13,10 +12,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use door::{Door, Receipt, Refusal};
-pub use keys::Keys;
 pub use routes::routes;
 
 use crate::domain::kind::Kinds;
+use crate::keys::Keys;
 use crate::queue::Queue;
 use crate::secret::Secret;
 use crate::store::Store;
@@ -90,7 +89,7 @@ impl Config {
 pub struct Ingest {
     pub config: Config,
     pub door: Door,
-    pub keys: Keys,
+    pub keys: Arc<Keys>,
     /// In dev mode everybody may publish.
     pub open: bool,
 }
@@ -98,7 +97,7 @@ pub struct Ingest {
 impl Ingest {
     pub fn new(
         config: Config,
-        keys: Keys,
+        keys: Arc<Keys>,
         open: bool,
         kinds: Arc<Kinds>,
         queue: Arc<dyn Queue>,

@@ -15,6 +15,7 @@ use super::door::{IDEMPOTENCY_KEY as FIELD, Receipt, Refusal, Sender};
 use super::{Ingest, answer, demo};
 use crate::domain::notification::{Code, Draft, Rejection};
 use crate::http::{self, Unread};
+use crate::keys::NoKey;
 
 /// The routes of the door.
 pub fn routes(ingest: Arc<Ingest>) -> Router {
@@ -28,7 +29,7 @@ async fn notify(State(ingest): State<Arc<Ingest>>, request: Request<Body>) -> Re
     let (parts, body) = request.into_parts();
     let producer = match ingest.producer(&parts.headers) {
         Ok(producer) => producer,
-        Err(NoKey(reason)) => return answer::unauthorized(reason),
+        Err(NoKey(reason)) => return answer::unauthorized(&reason),
     };
     let key = match idempotency_key(&parts.headers) {
         Ok(key) => key,
@@ -50,21 +51,10 @@ async fn notify(State(ingest): State<Arc<Ingest>>, request: Request<Body>) -> Re
     }
 }
 
-/// Why somebody may not publish.
-pub(super) struct NoKey(pub &'static str);
-
 impl Ingest {
     /// Who publishes: the producer whose key was sent; in dev mode a key is not asked for.
     pub(super) fn producer(&self, headers: &HeaderMap) -> Result<&str, NoKey> {
-        match headers.get("x-api-key") {
-            Some(key) => match self.keys.producer(key.as_bytes()) {
-                Some(producer) => Ok(producer),
-                None if self.open => Ok("anonymous"),
-                None => Err(NoKey("this key is not known")),
-            },
-            None if self.open => Ok("anonymous"),
-            None => Err(NoKey("publishing needs a key")),
-        }
+        self.keys.caller(headers, self.open, "publishing")
     }
 
     /// Reads a request body within its bounds of size and time.

@@ -8,7 +8,11 @@ const HOUSE: &[(u8, &[&str], bool)] = &[
     (0, &["domain", "subjects"], false),
     (1, &["stomp"], false),
     (2, &["session"], false),
-    (2, &["lifecycle", "telemetry", "http", "secret", "sqlite", "nats"], true),
+    (
+        2,
+        &["lifecycle", "telemetry", "http", "keys", "secret", "sqlite", "nats"],
+        true,
+    ),
     (4, &["queue", "store", "topic", "auth"], false),
     (5, &["ingest", "dispatch", "edge", "sweep", "api", "web"], false),
     (6, &["config"], false),

@@ -1,13 +1,17 @@
-//! API keys of producers. A key itself never stands in the configuration, and never reaches a log.
+//! API keys of producers (`ingest.keys`), for every door that asks for one. A key itself never stands in the configuration, and never reaches a log.
 
 use std::collections::BTreeMap;
 
+use axum::http::HeaderMap;
 use sha2::{Digest, Sha256};
 
 use crate::secret::{Found, MAX_BYTES, Secret};
 
 /// All keys, hashed: comparing digests takes the same time wherever two keys differ.
 pub struct Keys(Vec<(String, [u8; 32])>);
+
+/// Why somebody may not do what he asks.
+pub struct NoKey(pub String);
 
 /// Shorter keys can be guessed.
 const MIN_KEY_BYTES: usize = 16;
@@ -33,6 +37,20 @@ impl Keys {
             Ok(Self(keys))
         } else {
             Err(problems)
+        }
+    }
+
+    /// Who asks: the producer whose key was sent as `X-API-Key`. With `open`, as in dev mode, a key is not asked for. `doing` begins the sentence
+    /// that refuses.
+    pub fn caller(&self, headers: &HeaderMap, open: bool, doing: &str) -> Result<&str, NoKey> {
+        match headers.get("x-api-key") {
+            Some(key) => match self.producer(key.as_bytes()) {
+                Some(producer) => Ok(producer),
+                None if open => Ok("anonymous"),
+                None => Err(NoKey("this key is not known".into())),
+            },
+            None if open => Ok("anonymous"),
+            None => Err(NoKey(format!("{doing} needs a key"))),
         }
     }
 
