@@ -20,6 +20,7 @@ mod origin;
 mod page;
 mod programs;
 mod publish;
+mod servers;
 mod session;
 mod stomp_properties;
 mod stomp_rules;

@@ -1,6 +1,7 @@
 //! What the stories are told with: a real server process, and tabs that speak STOMP to it.
 
 mod server;
+pub mod servers;
 mod tab;
 
 pub use server::{Answer, Server, tempdir};
