@@ -8,6 +8,7 @@
 //! - Every verb that a user causes takes the user, and touches no row of anyone else's.
 //! - Errors that [`StoreError::is_retryable`] may go away; nothing was changed by a verb that failed.
 
+pub mod mysql;
 pub mod sqlite;
 
 use std::path::Path;
@@ -29,6 +30,7 @@ use crate::domain::time::EpochMs;
 pub struct Config {
     pub adapter: Adapter,
     pub sqlite: sqlite::Config,
+    pub mysql: mysql::Config,
 }
 
 /// The adapters there are.
@@ -37,6 +39,8 @@ pub struct Config {
 pub enum Adapter {
     #[default]
     Sqlite,
+    /// MySQL or MariaDB.
+    Mysql,
 }
 
 impl Config {
@@ -44,6 +48,7 @@ impl Config {
     pub fn problems(&self) -> Vec<(String, String)> {
         match self.adapter {
             Adapter::Sqlite => self.sqlite.problems(),
+            Adapter::Mysql => self.mysql.problems(),
         }
     }
 }
@@ -52,6 +57,7 @@ impl Config {
 pub async fn build(config: &Config, data: &Path) -> Result<Arc<dyn Store>, StoreError> {
     match config.adapter {
         Adapter::Sqlite => Ok(Arc::new(sqlite::Sqlite::open(&config.sqlite, data).await?)),
+        Adapter::Mysql => Ok(Arc::new(mysql::Mysql::open(&config.mysql).await?)),
     }
 }
 

@@ -15,6 +15,7 @@ mod harness;
 mod http;
 mod idempotency;
 mod inbox_rest;
+mod mysql;
 mod operations;
 mod origin;
 mod page;

@@ -1,0 +1,235 @@
+//! Brings the schema up to date, and takes over the table of today's users (CONTRACT.md section 4).
+//!
+//! One node at a time, under a lock of the server's. These engines commit each change of a table by itself, so every step is made such that
+//! a start that was cut anywhere is finished by the next one, without an operator:
+//!
+//! 1. Today's `notify_log` is renamed to `notify_log_before`, in one step. A program that still writes to it fails, and loses nothing silently.
+//! 2. The migrations run. One that was cut is run again from its beginning; each is harmless the second time.
+//! 3. The rows are copied, and counted in [`TAKEN_OVER`], in one transaction.
+//!
+//! `notify_log_before` stays as it was. The operator drops it once content.
+
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection};
+use tokio::time::Instant;
+
+const BEFORE: &str = "notify_log_before";
+const COLUMNS: [&str; 8] = [
+    "id",
+    "type",
+    "receiver",
+    "data",
+    "viewed",
+    "created",
+    "last_modified",
+    "version",
+];
+
+/// Returns after every step is done, by this node or another one.
+pub(super) async fn upgrade(connection: &mut MySqlConnection, patience: Duration) -> Result<(), String> {
+    let lock = lock(connection, patience).await?;
+    let result = steps(connection).await;
+    // Freed with the connection at the latest.
+    let _ = sqlx::query("select release_lock(?)")
+        .bind(lock)
+        .execute(&mut *connection)
+        .await;
+    result
+}
+
+async fn lock(connection: &mut MySqlConnection, patience: Duration) -> Result<String, String> {
+    let failed = |error: sqlx::Error| format!("the upgrade's lock can't be taken: {error}");
+    let database: String = sqlx::query_scalar("select database()")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(failed)?;
+    // The server's lock names are 64 characters long, and of all its databases.
+    let digest = Sha256::digest(database.as_bytes());
+    let name = format!(
+        "quick-notify upgrade {:02x}{:02x}{:02x}{:02x}",
+        digest[0], digest[1], digest[2], digest[3]
+    );
+    let end = Instant::now() + patience;
+    loop {
+        let got: Option<i64> = sqlx::query_scalar("select get_lock(?, 1)")
+            .bind(&name)
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(failed)?;
+        if got == Some(1) {
+            return Ok(name);
+        }
+        if Instant::now() >= end {
+            return Err(format!(
+                "another node has been upgrading the record for {patience:?} (store.mysql.upgrade_timeout_ms)"
+            ));
+        }
+    }
+}
+
+async fn steps(connection: &mut MySqlConnection) -> Result<(), String> {
+    set_aside(connection).await?;
+    migrate(connection).await?;
+    copy(connection).await
+}
+
+/// Step 1. Only a table that has all of today's columns and none of ours is touched.
+async fn set_aside(connection: &mut MySqlConnection) -> Result<(), String> {
+    let columns = columns(connection, "notify_log").await?;
+    if columns.is_empty() || columns.iter().any(|column| column == "seq") {
+        return Ok(());
+    }
+    let missing: Vec<_> = COLUMNS
+        .iter()
+        .filter(|name| !columns.iter().any(|column| column == *name))
+        .collect();
+    if !missing.is_empty() {
+        return Err(format!(
+            "there is a table notify_log without {missing:?}: it is not quick-notify's; rename it"
+        ));
+    }
+    if !self::columns(connection, BEFORE).await?.is_empty() {
+        return Err(format!(
+            "there are both an old notify_log and {BEFORE}: an old program has made its table anew; stop it, and drop the one that is empty"
+        ));
+    }
+    tracing::info!("taking over the table notify_log; it is kept as {BEFORE}");
+    connection
+        .execute(AssertSqlSafe(format!("rename table notify_log to {BEFORE}")))
+        .await
+        .map_err(|error| format!("notify_log can't be renamed to {BEFORE}: {error}"))?;
+    Ok(())
+}
+
+/// Step 2.
+async fn migrate(connection: &mut MySqlConnection) -> Result<(), String> {
+    const TABLE: &str = "notify_migrations";
+    let failed =
+        |error: &dyn std::fmt::Display| format!("the schema can't be upgraded: {error}; mend that and start again");
+    if !columns(connection, TABLE).await?.is_empty() {
+        connection
+            .execute(AssertSqlSafe(format!("delete from {TABLE} where success = false")))
+            .await
+            .map_err(|error| failed(&error))?;
+    }
+    let mut migrator = sqlx::migrate!("migrations/mysql");
+    // The table's name leaves room for another program in the same database; our own lock, unlike the migrator's, has an end.
+    migrator.dangerous_set_table_name(TABLE);
+    migrator.set_locking(false);
+    migrator
+        .run_direct(None, connection, false)
+        .await
+        .map_err(|error| failed(&error))
+}
+
+/// Step 3: all of it or nothing.
+async fn copy(connection: &mut MySqlConnection) -> Result<(), String> {
+    if columns(connection, BEFORE).await?.is_empty() {
+        return Ok(());
+    }
+    let failed = |error: sqlx::Error| {
+        format!(
+            "the rows of {BEFORE} can't be taken over: {error}; nothing was copied. Mend the row there and start again"
+        )
+    };
+    let done: Option<i64> = sqlx::query_scalar("select row_count from notify_taken_over where name = 'notify_log'")
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(failed)?;
+    if done.is_some() {
+        return Ok(());
+    }
+    // First the order alone, which is narrow; the rows then follow in the order of the new table's key.
+    connection
+        .execute("drop temporary table if exists notify_order")
+        .await
+        .map_err(failed)?;
+    connection.execute(AssertSqlSafe(order_text())).await.map_err(failed)?;
+    let mut transaction = connection.begin().await.map_err(failed)?;
+    for statement in [
+        &*rows_text(),
+        "insert into notify_receiver (receiver, last_seq) select receiver, max(seq) from notify_log group by receiver",
+        "insert into notify_lane (lane, position, stored) select 0, count(*), count(*) from notify_log",
+        "insert into notify_tally (lane, confirmed) select 0, count(*) from notify_log",
+        "insert into notify_taken_over (name, row_count) select 'notify_log', count(*) from notify_log",
+    ] {
+        transaction
+            .execute(AssertSqlSafe(statement.to_owned()))
+            .await
+            .map_err(failed)?;
+    }
+    let (before, after): (i64, i64) = sqlx::query_as(
+        "select (select count(*) from notify_log_before), (select row_count from notify_taken_over where name = 'notify_log')",
+    )
+    .fetch_one(&mut *transaction)
+    .await
+    .map_err(failed)?;
+    if before != after {
+        return Err(format!(
+            "{BEFORE} has {before} rows, and {after} were copied: nothing was kept; is something writing to it?"
+        ));
+    }
+    transaction.commit().await.map_err(failed)?;
+    connection
+        .execute("drop temporary table notify_order")
+        .await
+        .map_err(failed)?;
+    tracing::info!(
+        rows = after,
+        "took over the rows of {BEFORE}; drop that table once you are content"
+    );
+    Ok(())
+}
+
+/// By (created, id), compared by their bytes: the place in the lane, and in the inbox. Receivers that today's collation takes for one, such as
+/// `alice` and `Alice`, are two from here on.
+fn order_text() -> String {
+    let (id, receiver) = (bytes("id"), bytes("receiver"));
+    let order = format!("order by {CREATED}, {id}");
+    format!(
+        "create temporary table notify_order (position bigint not null primary key) engine = InnoDB \
+         select id, row_number() over ({order}) as position, row_number() over (partition by {receiver} {order}) as seq \
+         from notify_log_before"
+    )
+}
+
+/// Every row counts as confirmed, so that nothing is sent again.
+fn rows_text() -> String {
+    let (id, kind, receiver) = (bytes("entry.id"), bytes("entry.type"), bytes("entry.receiver"));
+    let data = "coalesce(convert(entry.data using utf8mb4), 'null')";
+    let part = |text: &str| format!("unhex(lpad(hex(octet_length({text})), 16, '0')), {text}");
+    // The same fingerprint as `BodyHash` makes, so that a producer's retry of what was sent before is known.
+    let hash = format!(
+        "unhex(left(sha2(concat({}, {}, {}, {}, unhex('01')), 256), 32))",
+        part(&kind),
+        part("cast('user' as binary)"),
+        part(&receiver),
+        part(&format!("cast({data} as binary)"))
+    );
+    format!(
+        "insert into notify_log (lane, position, id, type, receiver, data, viewed, created, last_modified, version, seq, body_hash, outcome) \
+         select 0, notify_order.position, {id}, entry.type, {receiver}, {data}, coalesce(entry.viewed, 0) <> 0, {CREATED}, \
+         coalesce(entry.last_modified, {CREATED}), coalesce(entry.version, 0), notify_order.seq, {hash}, 1 \
+         from notify_order straight_join notify_log_before entry on entry.id = notify_order.id order by notify_order.position"
+    )
+}
+
+const CREATED: &str = "coalesce(created, last_modified, 0)";
+
+/// A text in whichever character set as the bytes of its UTF-8.
+fn bytes(column: &str) -> String {
+    format!("cast(convert({column} using utf8mb4) as binary)")
+}
+
+/// The names of a table's columns; none when there is no such table.
+async fn columns(connection: &mut MySqlConnection, table: &str) -> Result<Vec<String>, String> {
+    sqlx::query_scalar(
+        "select lower(convert(column_name using utf8mb4)) from information_schema.columns where table_schema = database() and table_name = ?",
+    )
+    .bind(table)
+    .fetch_all(connection)
+    .await
+    .map_err(|error| format!("the schema can't be read: {error}"))
+}
