@@ -94,7 +94,7 @@ impl App {
         let store = store::build(&config.store, data).await?;
         told_apart(&*queue, &*store).await?;
         let hub = Arc::new(Hub::new());
-        let topic = topic::build(&config.topic, nats.as_ref(), Arc::clone(&hub) as _).await?;
+        let topic = topic::build(&config.topic, &config.redis, nats.as_ref(), Arc::clone(&hub) as _).await?;
         let dev = config.auth.is_dev();
 
         let outcomes = Outcomes::start(Arc::clone(&store), &config.edge, &stages.outcomes);

@@ -12,7 +12,9 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use figment::value::{Dict, Value};
 use serde::{Deserialize, Serialize};
 
-use crate::{api, auth, dispatch, domain, edge, http, ingest, nats, queue, session, store, sweep, telemetry, topic};
+use crate::{
+    api, auth, dispatch, domain, edge, http, ingest, nats, queue, redis, session, store, sweep, telemetry, topic,
+};
 
 /// All of it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -22,6 +24,7 @@ pub struct Config {
     pub http: http::Config,
     pub telemetry: telemetry::Config,
     pub nats: nats::Config,
+    pub redis: redis::Config,
     pub domain: domain::Config,
     pub auth: auth::Config,
     pub queue: queue::Config,
@@ -135,8 +138,17 @@ impl Config {
                     Vec::new()
                 },
             ),
+            (
+                "redis",
+                if self.topic.needs_redis() {
+                    self.redis.problems()
+                } else {
+                    Vec::new()
+                },
+            ),
             ("queue", self.queue.problems()),
             ("store", self.store.problems()),
+            ("topic", self.topic.problems()),
             ("ingest", self.ingest.problems()),
             ("dispatch", self.dispatch.problems()),
             ("session", self.session.problems()),

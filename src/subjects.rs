@@ -27,6 +27,14 @@ pub fn user_of_channel(channel: &str) -> Option<&str> {
     channel.strip_prefix(NOTIFY_CHANNEL)?.strip_prefix(':')
 }
 
+/// The sorted set of a user's sessions: `node:number` by the time of entering.
+pub fn roll(user: &str) -> String {
+    format!("stomp::roll:{user}")
+}
+
+/// The sorted set of the nodes that are alive, by the end of their lease.
+pub const NODES: &str = "stomp::nodes";
+
 /// `name` as one subject token: letters, digits, `-` and `_` stand for themselves, every other octet of its UTF-8 is `=` and two hex digits.
 ///
 /// So a receiver with dots, spaces or wildcards is as legal as any, and two names never share a token.

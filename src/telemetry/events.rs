@@ -115,6 +115,56 @@ pub fn bell_lost(error: &dyn std::fmt::Display) {
     tracing::warn!(%error, "a bell was lost");
 }
 
+/// Envelopes went out on the topic.
+pub fn topic_published(count: usize) {
+    counter!(names::TOPIC_PUBLISHED).increment(count as u64);
+}
+
+/// An envelope came over the topic.
+pub fn topic_heard() {
+    counter!(names::TOPIC_HEARD).increment(1);
+}
+
+/// What came over the topic says nothing to this node.
+pub fn topic_unread(reason: &'static str) {
+    counter!(names::TOPIC_UNREAD, "reason" => reason).increment(1);
+    tracing::debug!(reason, "dropped what came over the topic");
+}
+
+/// This node hears what is published.
+pub fn topic_up() {
+    gauge!(names::TOPIC_UP).set(1.0);
+    tracing::info!("the topic is heard");
+}
+
+/// This node hears nothing any more, or can't say.
+pub fn topic_down(reason: &dyn std::fmt::Display) {
+    gauge!(names::TOPIC_UP).set(0.0);
+    counter!(names::TOPIC_BREAKS).increment(1);
+    tracing::error!(%reason, "the topic is away: the record is read instead, and sessions are counted on this node alone");
+}
+
+/// Users whose channel is subscribed to.
+pub fn topic_channels(count: usize) {
+    gauge!(names::TOPIC_CHANNELS).set(count as f64);
+}
+
+/// A session was admitted while the cluster's roll was away.
+pub fn roll_alone() {
+    counter!(names::ROLL_ALONE).increment(1);
+}
+
+/// This node's lease had ended, or the roll was lost.
+pub fn roll_lapsed() {
+    counter!(names::ROLL_LAPSED).increment(1);
+    tracing::warn!("this node's lease on the roll had ended; entering all its sessions anew");
+}
+
+/// A session is over its user's cap.
+pub fn roll_given_up() {
+    counter!(names::ROLL_GIVEN_UP).increment(1);
+}
+
 /// The record answers again.
 pub fn record_recovered(verb: &'static str) {
     tracing::info!(verb, "the record answers again");

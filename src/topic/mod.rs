@@ -11,9 +11,13 @@
 //! - While the server behind it is away, sessions are admitted and counted on this node alone; when it is back, those over the cap lose
 //!   their [`Seat`], newest first.
 
+mod here;
 pub mod local;
+mod redis;
+pub mod wire;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -22,12 +26,32 @@ use tokio::sync::watch;
 use crate::domain::envelope::Envelope;
 use crate::domain::revocation::Revocation;
 use crate::nats::Nats;
+use crate::redis as redis_server;
 
-/// Which adapter, and each one's settings.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+/// Which adapter, and its settings. All but the adapter's name matter only in a cluster.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     pub adapter: Adapter,
+    /// Longest time that a publication may take, in milliseconds; what is not told by then is found in the record.
+    pub publish_timeout_ms: u64,
+    /// Publications at once; further ones wait, within their time.
+    pub max_in_flight: usize,
+    /// Octets of one envelope.
+    pub max_envelope: usize,
+    /// How long a new session waits until its user's channel is heard, in milliseconds.
+    pub subscribe_timeout_ms: u64,
+    /// How long a user's channel is heard after its last session went, in milliseconds: whoever reconnects costs nothing.
+    pub linger_ms: u64,
+    /// Users who are heard so; beyond it the oldest are not.
+    pub max_lingering: usize,
+    /// How long a new session waits for the roll, in milliseconds; then it is counted on this node alone.
+    pub roll_timeout_ms: u64,
+    /// How long the sessions of a node count that is not heard of, and how often a node is heard of, in milliseconds.
+    pub lease_ms: u64,
+    pub renew_ms: u64,
+    /// How long a user's roll is kept when no node confirms it, in seconds; nodes do so three times in that time.
+    pub roll_ttl_seconds: u64,
 }
 
 /// The adapters there are.
@@ -36,25 +60,99 @@ pub struct Config {
 pub enum Adapter {
     #[default]
     Local,
+    Redis,
 }
 
-impl Config {
-    /// Whether the adapter talks to NATS.
-    pub fn needs_nats(&self) -> bool {
-        match self.adapter {
-            Adapter::Local => false,
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            adapter: Adapter::Local,
+            publish_timeout_ms: 250,
+            max_in_flight: 64,
+            max_envelope: 2_097_152,
+            subscribe_timeout_ms: 250,
+            linger_ms: 10_000,
+            max_lingering: 10_000,
+            roll_timeout_ms: 500,
+            lease_ms: 5_000,
+            renew_ms: 1_000,
+            roll_ttl_seconds: 3_600,
         }
     }
 }
 
-/// Builds the configured adapter, which hands what it hears to `listener`.
+impl Config {
+    /// Every mistake in this table, as (path below `topic`, reason).
+    pub fn problems(&self) -> Vec<(String, String)> {
+        let bounds = [
+            ("publish_timeout_ms", self.publish_timeout_ms, 1, 60_000),
+            ("max_in_flight", self.max_in_flight as u64, 1, 100_000),
+            ("max_envelope", self.max_envelope as u64, 1_024, 33_554_432),
+            ("subscribe_timeout_ms", self.subscribe_timeout_ms, 1, 60_000),
+            ("linger_ms", self.linger_ms, 0, 3_600_000),
+            ("max_lingering", self.max_lingering as u64, 0, 10_000_000),
+            ("roll_timeout_ms", self.roll_timeout_ms, 1, 60_000),
+            ("lease_ms", self.lease_ms, 100, 600_000),
+            ("renew_ms", self.renew_ms, 10, 300_000),
+            ("roll_ttl_seconds", self.roll_ttl_seconds, 10, 604_800),
+        ];
+        let mut problems: Vec<_> = bounds
+            .into_iter()
+            .filter(|(_, value, least, most)| !(least..=most).contains(&value))
+            .map(|(path, _, least, most)| (path.to_owned(), format!("must lie between {least} and {most}")))
+            .collect();
+        if self.renew_ms > self.lease_ms / 2 {
+            let reason = "must be half of topic.lease_ms at most, so that one late renewal ends no lease";
+            problems.push(("renew_ms".into(), reason.into()));
+        }
+        problems
+    }
+
+    /// Whether the adapter talks to NATS.
+    pub fn needs_nats(&self) -> bool {
+        match self.adapter {
+            Adapter::Local | Adapter::Redis => false,
+        }
+    }
+
+    /// Whether the adapter talks to Redis.
+    pub fn needs_redis(&self) -> bool {
+        match self.adapter {
+            Adapter::Redis => true,
+            Adapter::Local => false,
+        }
+    }
+
+    fn publish_timeout(&self) -> Duration {
+        Duration::from_millis(self.publish_timeout_ms)
+    }
+
+    fn subscribe_timeout(&self) -> Duration {
+        Duration::from_millis(self.subscribe_timeout_ms)
+    }
+
+    fn roll_timeout(&self) -> Duration {
+        Duration::from_millis(self.roll_timeout_ms)
+    }
+
+    fn lease(&self) -> Duration {
+        Duration::from_millis(self.lease_ms)
+    }
+}
+
+/// Builds the configured adapter, which hands what it hears to `listener`. Doesn't need its server to be there.
 pub async fn build(
     config: &Config,
+    redis: &redis_server::Config,
     _nats: Option<&Nats>,
     listener: Arc<dyn Listener>,
 ) -> Result<Arc<dyn Topic>, TopicError> {
     match config.adapter {
         Adapter::Local => Ok(Arc::new(local::Local::new(listener))),
+        Adapter::Redis => {
+            let server = redis_server::Redis::new(redis).map_err(TopicError::Refused)?;
+            Ok(Arc::new(redis::Redis::start(config, server, listener).await))
+        }
     }
 }
 

@@ -10,7 +10,16 @@ const HOUSE: &[(u8, &[&str], bool)] = &[
     (2, &["session"], false),
     (
         2,
-        &["lifecycle", "telemetry", "http", "keys", "secret", "sqlite", "nats"],
+        &[
+            "lifecycle",
+            "telemetry",
+            "http",
+            "keys",
+            "secret",
+            "sqlite",
+            "nats",
+            "redis",
+        ],
         true,
     ),
     (4, &["queue", "store", "topic", "auth"], false),

@@ -25,9 +25,14 @@ impl Listener for Heard {
 async fn topics() -> Vec<(Arc<dyn Topic>, Arc<Heard>)> {
     let heard = Arc::new(Heard::default());
     vec![(
-        topic::build(&topic::Config::default(), None, Arc::clone(&heard) as _)
-            .await
-            .expect("the topic"),
+        topic::build(
+            &topic::Config::default(),
+            &Default::default(),
+            None,
+            Arc::clone(&heard) as _,
+        )
+        .await
+        .expect("the topic"),
         heard,
     )]
 }
