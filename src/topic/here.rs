@@ -305,7 +305,11 @@ impl Here {
         for user in users {
             if let Some(known) = inner.users.get_mut(user) {
                 match std::mem::replace(&mut known.heard, Heard::Yes) {
-                    Heard::Asked(waiting) => waiting.into_iter().for_each(|told| drop(told.send(()))),
+                    Heard::Asked(waiting) => {
+                        for told in waiting {
+                            let _ = told.send(());
+                        }
+                    }
                     Heard::Late => late = true,
                     Heard::Yes => {}
                 }

@@ -1,0 +1,333 @@
+//! What the topic over Redis does when Redis is away, and what it costs there.
+
+use super::*;
+
+/// A command to Redis, past the product.
+async fn ask<T: ::redis::FromRedisValue>(server: &servers::Redis, words: &[&str]) -> T {
+    let client = ::redis::Client::open(server.url()).expect("an address");
+    let mut connection = client.get_multiplexed_async_connection().await.expect("a connection");
+    let mut command = ::redis::cmd(words[0]);
+    for word in &words[1..] {
+        command.arg(word);
+    }
+    command.query_async(&mut connection).await.expect("an answer")
+}
+
+/// How many nodes are subscribed to a user's channel.
+async fn hearing(server: &servers::Redis, user: &str) -> i64 {
+    let channel = format!("stomp::ws_notify_topic:{user}");
+    let answer: (String, i64) = ask(server, &["PUBSUB", "NUMSUB", &channel]).await;
+    answer.1
+}
+
+/// How often a command was called since the last reset.
+async fn calls(server: &servers::Redis, command: &str) -> u64 {
+    let stats: String = ask(server, &["INFO", "commandstats"]).await;
+    let line = stats
+        .lines()
+        .find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
+    line.map_or(0, |line| {
+        let end = line.find(',').expect("more fields");
+        line[..end].parse().expect("a number")
+    })
+}
+
+async fn started() -> World {
+    World::Redis(servers::Redis::start().await)
+}
+
+impl World {
+    fn server(&self) -> &servers::Redis {
+        match self {
+            Self::Redis(server) => server,
+            _ => panic!("a world without Redis"),
+        }
+    }
+
+    fn server_mut(&mut self) -> &mut servers::Redis {
+        match self {
+            Self::Redis(server) => server,
+            _ => panic!("a world without Redis"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_message_costs_one_publish_however_many_nodes_there_are_and_reaches_holders_only() {
+    let world = started().await;
+    let nodes = world.nodes().await;
+    let _devices = [
+        nodes[0].enter("alice").await.expect("a place"),
+        nodes[1].enter("alice").await.expect("a place"),
+    ];
+    assert_eq!(hearing(world.server(), "alice").await, 2);
+    assert_eq!(hearing(world.server(), "bob").await, 0);
+    let _: String = ask(world.server(), &["CONFIG", "RESETSTAT"]).await;
+    for number in 0..100 {
+        nodes[2].publish(for_user("alice", &format!("n{number}"))).await;
+    }
+    nodes[2].publish(for_everyone("last")).await;
+    for node in &nodes {
+        node.heard_to("last").await;
+    }
+    for node in &nodes[..2] {
+        assert_eq!(node.heard_to("n99").await.len(), 101);
+    }
+    assert_eq!(nodes[2].heard.all(), ["last"]);
+    assert_eq!(calls(world.server(), "publish").await, 101);
+}
+
+#[tokio::test]
+async fn a_user_who_comes_back_soon_costs_no_subscription() {
+    let world = started().await;
+    let node = world
+        .node_with(Config {
+            linger_ms: 600_000,
+            max_lingering: 2,
+            ..world.config()
+        })
+        .await;
+    drop(node.enter("alice").await.expect("a place"));
+    let _: String = ask(world.server(), &["CONFIG", "RESETSTAT"]).await;
+    for _ in 0..50 {
+        drop(node.enter("alice").await.expect("a place"));
+    }
+    assert_eq!(calls(world.server(), "subscribe").await, 0);
+    assert_eq!(calls(world.server(), "unsubscribe").await, 0);
+    assert_eq!(hearing(world.server(), "alice").await, 1);
+    // No more than the bound linger, whoever was first goes first.
+    for user in ["bob", "carol"] {
+        drop(node.enter(user).await.expect("a place"));
+    }
+    eventually("alice is heard no more", async || {
+        hearing(world.server(), "alice").await == 0
+    })
+    .await;
+    assert_eq!(hearing(world.server(), "carol").await, 1);
+    // Who came back in the meantime stays heard.
+    let _carol = node.enter("carol").await.expect("a place");
+    for user in ["d", "e", "f"] {
+        drop(node.enter(user).await.expect("a place"));
+    }
+    eventually("d is heard no more", async || hearing(world.server(), "d").await == 0).await;
+    assert_eq!(hearing(world.server(), "carol").await, 1);
+}
+
+/// A node on a runtime of its own, which can end as a process does: at once.
+struct Mortal {
+    node: Arc<Node>,
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+impl Mortal {
+    async fn of(world: &World) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let (config, redis) = (world.config(), world.redis());
+        let heard = Arc::new(Heard::default());
+        let listener = Arc::clone(&heard);
+        let topic = runtime
+            .spawn(async move { topic::build(&config, &redis, None, listener as _).await })
+            .await
+            .expect("it runs")
+            .expect("the topic");
+        Self {
+            node: Arc::new(Node { topic, heard }),
+            runtime: Some(runtime),
+        }
+    }
+
+    fn die(&mut self) {
+        self.runtime.take().expect("it lives").shutdown_background();
+    }
+}
+
+impl Drop for Mortal {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_places_of_a_dead_node_are_free_once_its_lease_is_over() {
+    let world = started().await;
+    let node = world.node().await;
+    let mut mortal = Mortal::of(&world).await;
+    let mut inside = Vec::new();
+    for _ in 0..10 {
+        inside.push(mortal.node.enter("alice").await.expect("a place"));
+    }
+    assert_eq!(node.present("alice").await, 10);
+    assert!(matches!(node.enter("alice").await, Err(TopicError::Full(10))));
+    mortal.die();
+    let died = std::time::Instant::now();
+    eventually("its places are free", async || node.enter("alice").await.is_ok()).await;
+    assert!(
+        died.elapsed() >= Duration::from_millis(500),
+        "the lease was not waited for"
+    );
+    eventually("nobody is there", async || node.present("alice").await == 0).await;
+    // Those who left are off the set, too.
+    eventually("the set is empty", async || {
+        ask::<u32>(world.server(), &["ZCARD", "stomp::roll:alice"]).await == 0
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_line_says_when_redis_is_gone_and_when_it_is_back() {
+    let mut world = started().await;
+    let node = world.node().await;
+    let _alice = node.enter("alice").await.expect("a place");
+    let up = node.up().await;
+
+    world.server_mut().kill9().await;
+    node.down().await;
+    let error = node.topic.publish(vec![for_user("alice", "lost")]).await;
+    assert!(matches!(error, Err(TopicError::Unavailable(_))), "{error:?}");
+    assert!(matches!(
+        node.topic.present(&["alice"]).await,
+        Err(TopicError::Unavailable(_))
+    ));
+    world.server_mut().restart().await;
+    let again = node.up().await;
+    assert!(again.breaks > up.breaks);
+    // Both the channel and the roll are there again, though the server forgot them.
+    node.publish(for_user("alice", "after the kill")).await;
+    node.heard_to("after the kill").await;
+    eventually("alice is on the roll", async || node.present("alice").await == 1).await;
+
+    let frozen = std::time::Instant::now();
+    world.server().stop();
+    node.down().await;
+    let noticed = frozen.elapsed();
+    assert!(noticed < Duration::from_secs(4), "noticed after {noticed:?}");
+    let asked = std::time::Instant::now();
+    assert!(node.topic.publish(vec![for_user("alice", "lost")]).await.is_err());
+    assert!(asked.elapsed() < Duration::from_millis(500), "it fails at once");
+    world.server().cont();
+    let last = node.line("it is back", |line| line.up).await;
+    assert!(last.breaks > again.breaks);
+    node.publish(for_user("alice", "after the freeze")).await;
+    node.heard_to("after the freeze").await;
+    println!("a frozen Redis is noticed after {noticed:?}");
+}
+
+#[tokio::test]
+async fn redis_cutting_off_a_subscriber_is_a_break_like_others() {
+    let world = started().await;
+    let node = world.node().await;
+    let before = node.up().await;
+    let _: i64 = ask(world.server(), &["CLIENT", "KILL", "TYPE", "pubsub"]).await;
+    let after = node
+        .line("it is up again", |line| line.up && line.breaks > before.breaks)
+        .await;
+    assert_eq!(after.breaks, before.breaks + 1);
+    node.publish(for_everyone("n")).await;
+    node.heard_to("n").await;
+}
+
+/// With Redis away each node counts alone; when it is back the newest above the cap go, wherever they are.
+#[tokio::test]
+async fn at_the_return_of_redis_the_newest_above_the_cap_give_up() {
+    let mut world = started().await;
+    let nodes = [world.node().await, world.node().await];
+    world.server_mut().kill9().await;
+    for node in &nodes {
+        node.down().await;
+    }
+    let mut chairs = Vec::new();
+    let mut inside = Vec::new();
+    for index in 0..6 {
+        let chair = Arc::new(Chair::default());
+        inside.push(nodes[index % 2].seat("alice", &chair, 3).await.expect("a place"));
+        chairs.push(chair);
+        // The next one is newer, by the clock that counts.
+        let came = quick_notify::lifecycle::wall_clock();
+        eventually("a millisecond has passed", async || {
+            quick_notify::lifecycle::wall_clock() > came
+        })
+        .await;
+    }
+    for node in &nodes {
+        let error = node.enter_capped("alice", 3).await.err();
+        assert!(matches!(error, Some(TopicError::Full(3))), "{error:?}");
+    }
+    world.server_mut().restart().await;
+    let told = || chairs.iter().map(|chair| chair.told() > 0).collect::<Vec<_>>();
+    eventually("three have given up", async || {
+        told().iter().filter(|told| **told).count() >= 3
+    })
+    .await;
+    assert_eq!(told(), [false, false, false, true, true, true]);
+    inside.truncate(3);
+    for node in &nodes {
+        eventually("three are there", async || node.present("alice").await == 3).await;
+    }
+    assert_eq!(told(), [false, false, false, true, true, true]);
+}
+
+impl Node {
+    async fn enter_capped(&self, user: &str, cap: u32) -> Result<Entered, TopicError> {
+        self.seat(user, &Arc::default(), cap).await
+    }
+}
+
+/// Redis lost its data without a break of the line, or the lease ended while this node slept: all are on the roll again.
+#[tokio::test]
+async fn a_roll_that_was_lost_is_written_anew() {
+    let world = started().await;
+    let node = world.node().await;
+    let _inside = [
+        node.enter("alice").await.expect("a place"),
+        node.enter("alice").await.expect("a place"),
+        node.enter("bob").await.expect("a place"),
+    ];
+    let _: String = ask(world.server(), &["FLUSHALL"]).await;
+    let users = ["alice", "bob"];
+    eventually("all are there", async || {
+        node.topic.present(&users).await.expect("numbers") == [2, 1]
+    })
+    .await;
+    assert_eq!(node.up().await.breaks, 1, "nothing was missed");
+}
+
+/// A node starts without Redis, and finds it later.
+#[tokio::test]
+async fn a_node_starts_while_redis_is_away() {
+    let mut world = started().await;
+    world.server_mut().kill9().await;
+    let node = world.node().await;
+    assert!(!node.topic.line().borrow().up);
+    let _alice = node.enter("alice").await.expect("a place on this node alone");
+    world.server_mut().restart().await;
+    node.up().await;
+    node.publish(for_user("alice", "n")).await;
+    node.heard_to("n").await;
+    eventually("alice is on the roll", async || node.present("alice").await == 1).await;
+}
+
+/// Newer nodes may say what this one doesn't know; others may say anything.
+#[tokio::test]
+async fn what_is_not_understood_is_dropped() {
+    let world = started().await;
+    let node = world.node().await;
+    for said in [
+        r#"{"v":2,"to":"everyone","message":{"id":"of-version-2"}}"#,
+        r#"{"v":1}"#,
+        "hello",
+        r#"{"v":1,"to":"everyone","message":{"id":7}}"#,
+        &format!(r#"{{"v":1,"pad":"{}"}}"#, "x".repeat(3_000_000)),
+    ] {
+        let _: i64 = ask(world.server(), &["PUBLISH", "stomp::ws_notify_topic", said]).await;
+    }
+    let odd = r#"{"v":1,"to":"everyone","more":[1],"message":{"id":"n","type":"STRING_MSG","data":"x","viewed":false,"created":1,"new":{}}}"#;
+    let _: i64 = ask(world.server(), &["PUBLISH", "stomp::ws_notify_topic", odd]).await;
+    assert_eq!(node.heard_to("n").await, ["n"]);
+    assert_eq!(node.up().await.breaks, 1);
+}
