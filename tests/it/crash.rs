@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use proptest::test_runner::{RngAlgorithm, TestRng};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinSet;
 
-use crate::checker::{Accepted, Record, open};
+use crate::checker::{Accepted, Heard, Record, Session, remove};
+use crate::harness::random::{Random, number, seed};
 use crate::harness::{Server, Tab, eventually, within};
 
 const PRODUCERS: usize = 50;
@@ -23,16 +23,15 @@ struct Seen {
     accepted: Mutex<Vec<Accepted>>,
     count: AtomicU64,
     progress: Notify,
-    sessions: Mutex<Vec<Vec<(String, u64)>>>,
+    sessions: Mutex<Vec<Session>>,
     over: AtomicBool,
 }
 
 /// `TEST_ROUNDS` asks for more rounds, `TEST_SEED` for the same ones.
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_9_while_50_producers_post_and_200_sessions_listen_loses_nothing() {
-    let rounds: u64 = std::env::var("TEST_ROUNDS").map_or(10, |rounds| rounds.parse().expect("a number"));
-    let seed: u64 =
-        std::env::var("TEST_SEED").map_or_else(|_| std::process::id().into(), |seed| seed.parse().expect("a number"));
+    let rounds = number("TEST_ROUNDS", 10);
+    let seed = seed();
     println!("seed {seed}, {rounds} rounds");
     let mut random = Random::new(seed);
     let mut server = Server::with(&[("session.resend_first_ms", "1000"), ("session.resend_every_ms", "1000")]).await;
@@ -91,9 +90,9 @@ async fn kill_9_while_50_producers_post_and_200_sessions_listen_loses_nothing() 
     }
     assert_eq!(server.terminate().await, Some(0));
 
-    let record = Record::read(server.data()).await;
+    let record = Record::of(&server).await;
     let sessions = seen.sessions.lock().await;
-    let delivered: usize = sessions.iter().map(Vec::len).sum();
+    let delivered: usize = sessions.iter().map(|session| session.heard.len()).sum();
     println!(
         "accepted {}, stored {}, ended {}, first deliveries {delivered}",
         accepted.len(),
@@ -105,14 +104,8 @@ async fn kill_9_while_50_producers_post_and_200_sessions_listen_loses_nothing() 
 
     // The same check on the same files is red when a row is gone: it would have seen a loss.
     let victim = &accepted[accepted.len() / 2].id;
-    let mut database = open(server.data(), "record.db").await;
-    let gone = sqlx::query("delete from notify_log where id = ?")
-        .bind(victim)
-        .execute(&mut database)
-        .await;
-    assert_eq!(gone.expect("the row goes").rows_affected(), 1);
-    drop(database);
-    let wrong = Record::read(server.data()).await.check(&accepted, &[]);
+    remove(&server, victim).await;
+    let wrong = Record::of(&server).await.check(&accepted, &[]);
     assert!(
         wrong.iter().any(|fault| fault.contains(victim)),
         "the planted loss was not found: {wrong:?}"
@@ -153,6 +146,7 @@ async fn produce(url: String, producer: usize, seen: Arc<Seen>) {
             Some(Accepted {
                 id: receipt["id"].as_str()?.to_owned(),
                 receiver: draft["receiver"].as_str()?.to_owned(),
+                turn: None,
             })
         });
         let taken: Vec<_> = taken.collect();
@@ -166,7 +160,10 @@ async fn produce(url: String, producer: usize, seen: Arc<Seen>) {
 async fn hear(url: String, user: String, seed: u64, seen: Arc<Seen>) {
     let mut random = Random::new(seed);
     while !seen.over.load(Ordering::SeqCst) {
-        let mut got = Vec::new();
+        let mut got = Session {
+            user: user.clone(),
+            ..Session::default()
+        };
         let session = one_session(&url, &user, &mut random, &mut got);
         let end = tokio::select! {
             end = session => end,
@@ -179,15 +176,11 @@ async fn hear(url: String, user: String, seed: u64, seen: Arc<Seen>) {
     }
 }
 
-async fn one_session(url: &str, user: &str, random: &mut Random, got: &mut Vec<(String, u64)>) -> Result<(), ()> {
+async fn one_session(url: &str, user: &str, random: &mut Random, got: &mut Session) -> Result<(), ()> {
     let mut tab = Tab::try_listen(url, user).await.ok_or(())?;
     while let Some(frame) = tab.next().await {
         let delivery = crate::harness::delivery(frame);
-        if delivery.attempt == 1
-            && let Some(seq) = delivery.seq
-        {
-            got.push((delivery.id.clone(), seq));
-        }
+        got.heard.extend(Heard::of(&delivery));
         if random.below(3) != 0 && !tab.try_ack(&delivery.id).await {
             break;
         }
@@ -227,20 +220,4 @@ async fn history(server: &Server, user: &str) -> Vec<String> {
         }
     }
     ids
-}
-
-/// A seeded source of numbers.
-struct Random(TestRng);
-
-impl Random {
-    fn new(seed: u64) -> Self {
-        let mut bytes = [0; 32];
-        bytes[..8].copy_from_slice(&seed.to_le_bytes());
-        Self(TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        use proptest::prelude::Rng;
-        self.0.next_u64() % bound
-    }
 }

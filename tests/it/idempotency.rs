@@ -70,7 +70,7 @@ async fn the_same_key_and_body_is_the_same_notification_whatever_became_of_it() 
     server.restart().await;
     is_known(&server, "after a crash").await;
     server.terminate().await;
-    let record = Record::read(server.data()).await;
+    let record = Record::of(&server).await;
     assert_eq!(
         (record.rows.len(), record.tally.refused),
         (1, 0),
@@ -128,7 +128,7 @@ async fn concurrent_tries_are_one_notification() {
     }
     stored(&server, "test1", 20).await;
     server.terminate().await;
-    let record = Record::read(server.data()).await;
+    let record = Record::of(&server).await;
     assert_eq!(record.rows.len(), 20);
     assert_eq!(record.check(&[], &[]), Vec::<String>::new());
 }

@@ -199,7 +199,7 @@ async fn what_was_viewed_is_confirmed_and_the_users_sessions_learn_of_it() {
     );
     later.is_quiet().await;
     server.terminate().await;
-    let record = Record::read(server.data()).await;
+    let record = Record::of(&server).await;
     let outcomes: Vec<_> = record.rows.iter().map(|row| row.outcome).collect();
     assert_eq!(outcomes, [1, 0, 1]);
     assert_eq!(record.check(&[], &[]), Vec::<String>::new());
@@ -235,7 +235,7 @@ async fn what_was_deleted_does_not_come_back() {
         later.is_quiet().await;
     }
     server.terminate().await;
-    let record = Record::read(server.data()).await;
+    let record = Record::of(&server).await;
     let outcomes: Vec<_> = record.rows.iter().map(|row| row.outcome).collect();
     assert_eq!(outcomes, [1, 2, 0], "the first outcome stands");
     assert_eq!(record.check(&[], &[]), Vec::<String>::new());

@@ -3,6 +3,7 @@
 mod architecture;
 mod auth;
 mod bad_input;
+#[allow(dead_code, unused_imports)] // the same
 mod checker;
 mod cli;
 mod clients;
@@ -11,6 +12,7 @@ mod contract;
 mod crash;
 mod delivery;
 mod disk;
+#[allow(dead_code, unused_imports)] // until the stories of a cluster use it
 mod harness;
 mod http;
 mod idempotency;

@@ -131,6 +131,7 @@ async fn a_drain_under_load_loses_nothing_and_sends_everybody_away_with_a_time()
                 accepted.push(Accepted {
                     id: id.to_owned(),
                     receiver,
+                    turn: None,
                 });
             }
             accepted
@@ -161,7 +162,7 @@ async fn a_drain_under_load_loses_nothing_and_sends_everybody_away_with_a_time()
     })
     .await;
     server.terminate().await;
-    let record = Record::read(server.data()).await;
+    let record = Record::of(&server).await;
     assert!(accepted.len() > 100);
     assert_eq!(record.check(&accepted, &[]), Vec::<String>::new());
 }

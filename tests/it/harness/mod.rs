@@ -1,11 +1,17 @@
 //! What the stories are told with: a real server process, and tabs that speak STOMP to it.
 
+mod adapters;
+mod cluster;
+mod link;
+pub mod random;
 mod server;
 pub mod servers;
 mod tab;
 
+pub use cluster::{Cluster, NatsServers, Node};
+pub use link::Line;
 pub use server::{Answer, Server, tempdir};
-pub use tab::{Tab, delivery};
+pub use tab::{Delivery, Tab, delivery};
 
 use std::time::Duration;
 

@@ -9,6 +9,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::adapters::Backing;
 use super::within;
 
 pub struct Server {
@@ -19,6 +20,7 @@ pub struct Server {
     address: String,
     metrics: Option<String>,
     data: TempDir,
+    backing: Option<Backing>,
     http: reqwest::Client,
 }
 
@@ -74,10 +76,35 @@ impl Server {
         environment: &[(&str, &str)],
         wrapper: &[&str],
     ) -> Self {
-        let owned = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        let settings: Vec<(String, String)> = owned(settings);
-        let environment: Vec<(String, String)> = owned(environment);
-        let (child, address, metrics) = spawn(data.path(), "127.0.0.1:0", &settings, &environment, wrapper);
+        let backing = Backing::of_this_run().await;
+        Self::build(("127.0.0.1:0", data, backing), settings, environment, wrapper).await
+    }
+
+    /// A server with settings whose story is about the files of the adapters that it has alone.
+    pub async fn alone(settings: &[(&str, &str)]) -> Self {
+        Self::build(("127.0.0.1:0", tempdir(), None), settings, &[], &[]).await
+    }
+
+    /// A node of a cluster, whose settings say everything.
+    pub async fn at(listen: &str, data: TempDir, settings: &[(&str, &str)]) -> Self {
+        Self::build((listen, data, None), settings, &[], &[]).await
+    }
+
+    async fn build(
+        (listen, data, backing): (&str, TempDir, Option<Backing>),
+        settings: &[(&str, &str)],
+        environment: &[(&str, &str)],
+        wrapper: &[&str],
+    ) -> Self {
+        let beneath = backing.as_ref().map(Backing::settings).unwrap_or_default();
+        let settings: Vec<(String, String)> = [beneath, &owned_pairs(settings)].concat();
+        let environment: Vec<(String, String)> = owned_pairs(environment);
+        let started = spawn(data.path(), listen, &settings, &environment, wrapper);
+        let Started {
+            child,
+            address,
+            metrics,
+        } = started.unwrap_or_else(|log| panic!("{log}"));
         Self {
             wrapper: wrapper.iter().map(|word| (*word).to_owned()).collect(),
             child,
@@ -86,6 +113,7 @@ impl Server {
             address,
             metrics,
             data,
+            backing,
             http: reqwest::Client::new(),
         }
     }
@@ -108,6 +136,11 @@ impl Server {
 
     pub fn data(&self) -> &Path {
         self.data.path()
+    }
+
+    /// The URL of its record in a database server; `None`: it is a file in its data.
+    pub fn record(&self) -> Option<&str> {
+        self.backing.as_ref().map(Backing::record)
     }
 
     pub fn log(&self) -> String {
@@ -136,14 +169,34 @@ impl Server {
 
     /// Starts again: the same data, the same address.
     pub async fn restart(&mut self) {
-        let address = self.address.clone();
-        let (child, address, metrics) = {
-            let wrapper: Vec<_> = self.wrapper.iter().map(String::as_str).collect();
-            spawn(self.data.path(), &address, &self.settings, &self.environment, &wrapper)
-        };
-        self.child = child;
-        self.address = address;
-        self.metrics = metrics;
+        self.try_restart().unwrap_or_else(|log| panic!("{log}"));
+    }
+
+    /// The same, as often as it takes: what stands behind it may be coming back, too.
+    pub async fn restart_at_last(&mut self) {
+        within("a start", async {
+            let mut tick = tokio::time::interval(std::time::Duration::from_millis(100));
+            loop {
+                tick.tick().await;
+                if self.try_restart().is_ok() {
+                    return;
+                }
+            }
+        })
+        .await;
+    }
+
+    fn try_restart(&mut self) -> Result<(), String> {
+        let wrapper: Vec<_> = self.wrapper.iter().map(String::as_str).collect();
+        let again = spawn(
+            self.data.path(),
+            &self.address,
+            &self.settings,
+            &self.environment,
+            &wrapper,
+        )?;
+        (self.child, self.address, self.metrics) = (again.child, again.address, again.metrics);
+        Ok(())
     }
 
     pub async fn wait(&mut self) -> Option<i32> {
@@ -201,10 +254,14 @@ impl Server {
         let address = self.metrics.as_ref().expect("metrics are on");
         let text = within("metrics", answer(self.http.get(format!("http://{address}/metrics")))).await;
         let text = text.expect("metrics are served").text;
-        text.lines()
-            .filter_map(|line| line.split_once([' ', '{']).filter(|(found, _)| *found == name))
-            .filter_map(|(_, rest)| rest.rsplit(' ').next()?.parse::<f64>().ok())
-            .sum()
+        metric_of(&text, name)
+    }
+
+    /// The same where the server may be away.
+    pub async fn metric_if_up(&self, name: &str) -> Option<f64> {
+        let request = self.http.get(format!("http://{}/metrics", self.metrics.as_ref()?));
+        let answered = tokio::time::timeout(std::time::Duration::from_millis(500), answer(request)).await;
+        Some(metric_of(&answered.ok()?.ok()?.text, name))
     }
 
     /// The text of `/metrics`.
@@ -235,6 +292,20 @@ impl Drop for Server {
     }
 }
 
+fn owned_pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs
+        .iter()
+        .map(|(path, value)| ((*path).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+fn metric_of(text: &str, name: &str) -> f64 {
+    text.lines()
+        .filter_map(|line| line.split_once([' ', '{']).filter(|(found, _)| *found == name))
+        .filter_map(|(_, rest)| rest.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum()
+}
+
 async fn answer(request: reqwest::RequestBuilder) -> reqwest::Result<Answer> {
     let response = request.send().await?;
     Ok(Answer {
@@ -250,14 +321,22 @@ pub fn tempdir() -> TempDir {
     TempDir::new_in(target).expect("a temporary directory")
 }
 
-/// Starts the process and reads from its greeting where it listens. `wrapper` is put before the program's name.
+/// A process that greeted.
+pub struct Started {
+    child: Child,
+    address: String,
+    metrics: Option<String>,
+}
+
+/// Starts the process and reads from its greeting where it listens. `wrapper` is put before the program's name. An
+/// error is its log.
 pub fn spawn(
     data: &Path,
     listen: &str,
     settings: &[(String, String)],
     environment: &[(String, String)],
     wrapper: &[&str],
-) -> (Child, String, Option<String>) {
+) -> Result<Started, String> {
     let program = env!("CARGO_BIN_EXE_quick-notify");
     let mut command = match wrapper {
         [] => Command::new(program),
@@ -292,7 +371,8 @@ pub fn spawn(
         line.clear();
         if lines.read_line(&mut line).expect("stdout is text") == 0 {
             let log = std::fs::read_to_string(data.join("server.log")).unwrap_or_default();
-            panic!("the server ended at its start:\n{log}");
+            let _ = child.wait();
+            return Err(format!("the server ended at its start:\n{log}"));
         }
         let word = |prefix: &str| {
             line.trim()
@@ -304,9 +384,9 @@ pub fn spawn(
     }
     // Whatever else it prints must not block it.
     std::thread::spawn(move || lines.read_to_end(&mut Vec::new()));
-    (
+    Ok(Started {
         child,
-        address.expect("the greeting names the page"),
-        metrics.filter(|metrics| metrics != "off"),
-    )
+        address: address.expect("the greeting names the page"),
+        metrics: metrics.filter(|metrics| metrics != "off"),
+    })
 }

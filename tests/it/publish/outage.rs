@@ -9,7 +9,7 @@ use crate::harness::{Server, Tab, eventually};
 #[tokio::test]
 async fn a_full_queue_sends_producers_away_with_a_time_to_come_back() {
     let settings = [("queue.embedded.max_entries", "5"), ("store.sqlite.timeout_ms", "200")];
-    let mut server = Server::with(&settings).await;
+    let mut server = Server::alone(&settings).await;
     // Another process holds the record's write lock: reads go on, writes wait in vain.
     let mut holder = open(server.data(), "record.db").await;
     let lock = holder.begin_with("begin immediate").await.expect("the lock");
@@ -62,6 +62,7 @@ async fn a_full_queue_sends_producers_away_with_a_time_to_come_back() {
         .map(|id| Accepted {
             id,
             receiver: "test1".into(),
+            turn: None,
         })
         .collect();
     assert_eq!(
@@ -73,7 +74,7 @@ async fn a_full_queue_sends_producers_away_with_a_time_to_come_back() {
 /// Retries of what still waits in the queue are known there, while the record can't be asked.
 #[tokio::test]
 async fn a_retry_during_an_outage_finds_its_first_try_in_the_queue() {
-    let server = Server::with(&[("store.sqlite.timeout_ms", "200")]).await;
+    let server = Server::alone(&[("store.sqlite.timeout_ms", "200")]).await;
     let mut holder = open(server.data(), "record.db").await;
     let lock = holder.begin_with("begin immediate").await.expect("the lock");
     let post = async |text: &str| {

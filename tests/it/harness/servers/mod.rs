@@ -15,6 +15,7 @@ mod template;
 pub use mariadb::MariaDb;
 pub use nats::{Nats, NatsCluster};
 pub use postgres::Postgres;
+pub use process::free_port;
 pub use redis::Redis;
 
 /// A database in a shared server: empty, and nobody else's.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::sync::OnceCell;
 
 use super::super::within;
 use super::process::{Data, Process, Recipe, free_port, program};
@@ -21,6 +22,13 @@ impl Nats {
     pub async fn with(lines: &str) -> Self {
         let data = data(lines);
         Self(Process::start(recipe(Vec::new()), data).await)
+    }
+
+    /// The one server of this test process; its users keep apart by their prefixes.
+    pub async fn shared() -> &'static Self {
+        static SERVER: OnceCell<Nats> = OnceCell::const_new();
+        let start = || async { Self(Process::start(recipe(Vec::new()), filled(Data::of_the_run("nats"), "")).await) };
+        SERVER.get_or_init(start).await
     }
 
     pub fn url(&self) -> String {
@@ -53,6 +61,8 @@ impl NatsCluster {
                 ("--cluster_name", "test".to_owned()),
                 ("--cluster", format!("nats://127.0.0.1:{}", routes[number])),
                 ("--routes", all.clone()),
+                // Clients keep to the addresses that they were given: a test may hold the line to them.
+                ("--no_advertise", "true".to_owned()),
                 ("--http_port", monitors[number].to_string()),
             ];
             let extra = arguments
@@ -117,7 +127,10 @@ fn has_both(meta: &Value) -> bool {
 }
 
 fn data(lines: &str) -> Data {
-    let data = Data::fresh();
+    filled(Data::fresh(), lines)
+}
+
+fn filled(data: Data, lines: &str) -> Data {
     std::fs::create_dir(data.store()).expect("a directory");
     std::fs::write(data.path.join("nats.conf"), format!("logtime: true\n{lines}\n")).expect("a file");
     data
