@@ -26,6 +26,7 @@ use crate::nats;
 use crate::queue::{self, Queue};
 use crate::session::Rules;
 use crate::store::{self, Store};
+use crate::subjects;
 use crate::sweep;
 use crate::telemetry::metrics;
 use crate::topic::{self, Topic};
@@ -37,6 +38,8 @@ pub struct App {
     pub address: SocketAddr,
     /// Where `/metrics` is served.
     pub metrics: Option<SocketAddr>,
+    /// The NATS subject that requests to publish go to.
+    pub publish: Option<String>,
     /// The adapters, for people: queue, record, topic, tokens.
     pub adapters: [(&'static str, &'static str); 4],
     ready: Arc<AtomicBool>,
@@ -157,10 +160,12 @@ impl App {
                 publish: if dev { "open" } else { "key" },
             },
         };
+        let over_nats = nats.filter(|_| config.ingest.nats);
         let ingest = Ingest::new(config.ingest, keys, dev, kinds, Arc::clone(&queue), Arc::clone(&store));
+        let ingest = Arc::new(ingest);
         let cors = edge::cross_origin(dev, &edge.config.origins);
         let routes = Router::new()
-            .merge(ingest::routes(Arc::new(ingest)))
+            .merge(ingest::routes(Arc::clone(&ingest)))
             .merge(api::routes(Arc::new(api)))
             .merge(edge::routes(Arc::clone(&edge)))
             .merge(web::routes());
@@ -171,10 +176,14 @@ impl App {
             stages.doors.clone(),
         );
         stages.doors.spawn(doors);
+        if let Some(nats) = &over_nats {
+            ingest::service::start(ingest, nats, &stages.doors).await?;
+        }
         ready.store(true, Ordering::Release);
         Ok(Self {
             address,
             metrics,
+            publish: over_nats.map(|nats| subjects::publish(&nats.prefix)),
             adapters,
             ready,
             queue,

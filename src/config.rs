@@ -118,9 +118,9 @@ pub fn load(files: &[PathBuf], overrides: &[(String, String)]) -> Result<Config,
 }
 
 impl Config {
-    /// Whether any adapter talks to NATS.
+    /// Whether anything talks to NATS.
     pub fn needs_nats(&self) -> bool {
-        self.queue.needs_nats() || self.topic.needs_nats()
+        self.queue.needs_nats() || self.topic.needs_nats() || self.ingest.nats
     }
 
     /// What can be wrong with values that are of the right type.

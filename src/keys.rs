@@ -13,6 +13,9 @@ pub struct Keys(Vec<(String, [u8; 32])>);
 /// Why somebody may not do what he asks.
 pub struct NoKey(pub String);
 
+/// What a 401 for the lack of a key says in `WWW-Authenticate` (RFC 9110, section 11.6.1). No scheme is registered for a key in a header.
+pub const CHALLENGE: &str = r#"ApiKey header="X-API-Key""#;
+
 /// Shorter keys can be guessed.
 const MIN_KEY_BYTES: usize = 16;
 

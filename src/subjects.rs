@@ -14,6 +14,11 @@
 
 use std::fmt::Write;
 
+/// Where requests to publish go.
+pub fn publish(prefix: &str) -> String {
+    format!("{prefix}.publish")
+}
+
 /// Today's channel: what every node must hear. A user's own is below it, see [`user_channel`].
 pub const NOTIFY_CHANNEL: &str = "stomp::ws_notify_topic";
 

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::auth::Refusal;
-use crate::keys::NoKey;
+use crate::keys::{self, NoKey};
 use crate::store::StoreError;
 
 /// A request that can't be answered as asked.
@@ -76,15 +76,18 @@ impl From<StoreError> for Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let wants_token = self.field.as_deref() == Some("Authorization");
+        let challenge = match self.field.as_deref() {
+            Some("Authorization") => "Bearer",
+            _ => keys::CHALLENGE,
+        };
         let error = json!({"code": self.code, "field": self.field, "reason": self.reason});
         let body = Json(json!({"code": self.status.as_u16(), "error": error}));
         let mut response = (self.status, body).into_response();
         match self.status {
-            StatusCode::UNAUTHORIZED if wants_token => {
+            StatusCode::UNAUTHORIZED => {
                 response
                     .headers_mut()
-                    .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+                    .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
             }
             StatusCode::SERVICE_UNAVAILABLE => {
                 response

@@ -65,6 +65,9 @@ fn greet(app: &App, data: &str, notes: &[String]) {
     println!("  page      http://{address}/");
     println!("  STOMP     ws://{address}/stomp-ws");
     println!("  publish   POST http://{address}/api/notify");
+    if let Some(subject) = &app.publish {
+        println!("            nats request {subject}");
+    }
     match app.metrics {
         Some(metrics) => println!("  metrics   http://{metrics}/metrics"),
         None => println!("  metrics   off"),

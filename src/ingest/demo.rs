@@ -47,7 +47,7 @@ async fn push(ingest: &Ingest, to: Audience, request: Request<Body>) -> Response
     };
     let bytes = match ingest.read(body).await {
         Ok(bytes) => bytes,
-        Err(refusal) => return answer::refused(&refusal),
+        Err(refusal) => return answer::refused(&refusal).into_response(),
     };
     let Ok(text) = std::str::from_utf8(&bytes) else {
         return not_text("body");
@@ -56,11 +56,11 @@ async fn push(ingest: &Ingest, to: Audience, request: Request<Body>) -> Response
     let mut results = ingest.take(sender, vec![Ok(Draft::text(to, text))]).await;
     match results.pop().expect("one answer a draft") {
         Ok(_) => "Message pushed successfully".into_response(),
-        Err(refusal) => answer::refused(&refusal),
+        Err(refusal) => answer::refused(&refusal).into_response(),
     }
 }
 
 fn not_text(field: &str) -> Response {
     let rejection = Rejection::new(Code::InvalidField, field, "is not UTF-8 text");
-    answer::refused(&Refusal::Rejected(rejection))
+    answer::refused(&Refusal::Rejected(rejection)).into_response()
 }

@@ -4,7 +4,9 @@
 mod answer;
 mod demo;
 pub mod door;
+mod request;
 mod routes;
+pub mod service;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +22,7 @@ use crate::queue::Queue;
 use crate::secret::Secret;
 use crate::store::Store;
 
-/// How notifications are taken over HTTP.
+/// How notifications are taken: over HTTP, and over NATS where it is turned on.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
@@ -34,6 +36,10 @@ pub struct Config {
     pub accept_timeout_ms: u64,
     /// Who may use the demo endpoints outside dev mode.
     pub demo: Demo,
+    /// Whether this node answers requests over NATS, too; see [`service`].
+    pub nats: bool,
+    /// Requests over NATS that are in hand at once; further ones get 503.
+    pub nats_in_flight: usize,
     /// Producers by name, each with the key that it sends as `X-API-Key`.
     pub keys: BTreeMap<String, Secret>,
 }
@@ -55,6 +61,8 @@ impl Default for Config {
             read_timeout_ms: 15_000,
             accept_timeout_ms: 10_000,
             demo: Demo::Key,
+            nats: false,
+            nats_in_flight: 1_024,
             keys: BTreeMap::new(),
         }
     }
@@ -69,6 +77,9 @@ impl Config {
         }
         if !(1..=10_000).contains(&self.max_array) {
             problems.push(("max_array".into(), "must lie between 1 and 10000".into()));
+        }
+        if !(1..=65_536).contains(&self.nats_in_flight) {
+            problems.push(("nats_in_flight".into(), "must lie between 1 and 65536".into()));
         }
         for (path, value) in [
             ("read_timeout_ms", self.read_timeout_ms),

@@ -18,6 +18,7 @@ mod http;
 mod idempotency;
 mod inbox_rest;
 mod mysql;
+mod nats_ingest;
 mod operations;
 mod origin;
 mod page;

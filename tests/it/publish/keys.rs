@@ -55,6 +55,7 @@ async fn a_producer_shows_its_key() {
                     (status, refusal),
                     "{path} {headers:?}"
                 );
+                assert_eq!(answer.headers["www-authenticate"], "ApiKey header=\"X-API-Key\"");
             }
         }
     }
