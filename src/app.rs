@@ -13,11 +13,11 @@ use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
 use crate::api::{self, About, Api};
-use crate::auth;
+use crate::auth::{self, Auth, Guarded, Revocations};
 use crate::config::Config;
 use crate::dispatch::Dispatcher;
 use crate::domain::kind::Kinds;
-use crate::edge::{self, Edge, Hub, Outcomes};
+use crate::edge::{self, Edge, Hub, Outcomes, Rounds, Watch};
 use crate::http;
 use crate::ingest::{self, Ingest};
 use crate::keys::Keys;
@@ -88,7 +88,11 @@ impl App {
             Arc::new(Kinds::compile(&config.domain).map_err(|problems| anyhow::anyhow!("domain: {problems:?}"))?);
         let keys =
             Arc::new(Keys::read(&config.ingest.keys).map_err(|problems| anyhow::anyhow!("ingest: {problems:?}"))?);
-        let auth = auth::build(&config.auth, data)?;
+        let revocations = Arc::<Revocations>::default();
+        let auth: Arc<dyn Auth> = Arc::new(Guarded {
+            auth: auth::build(&config.auth, data)?,
+            revocations: Arc::clone(&revocations),
+        });
         let nats = match config.needs_nats() {
             true => Some(nats::connect(&config.nats).await?),
             false => None,
@@ -96,9 +100,14 @@ impl App {
         let queue = queue::build(&config.queue, data, nats.as_ref()).await?;
         let store = store::build(&config.store, data).await?;
         told_apart(&*queue, &*store).await?;
-        let hub = Arc::new(Hub::new());
+        let hub = Arc::new(Hub::new(Arc::clone(&revocations)));
         let topic = topic::build(&config.topic, &config.redis, nats.as_ref(), Arc::clone(&hub) as _).await?;
         let dev = config.auth.is_dev();
+        // Before the first session: what these know from here on, no session can miss.
+        let rounds = Rounds::begin(Arc::clone(&store), &*topic, Arc::clone(&hub), &config.edge).await?;
+        let watch = Watch::begin(Arc::clone(&store), &*topic, Arc::clone(&hub), &config.edge).await?;
+        stages.rest.spawn_vital("tail", rounds.run(stages.rest.clone()));
+        stages.rest.spawn_vital("revocations", watch.run(stages.rest.clone()));
 
         let outcomes = Outcomes::start(Arc::clone(&store), &config.edge, &stages.outcomes);
         for lane in 0..queue.lanes() {
@@ -110,19 +119,23 @@ impl App {
                 store: Arc::clone(&store),
                 topic: Arc::clone(&topic),
             };
-            stages.dispatch.spawn(dispatcher.run(stages.dispatch.clone()));
+            stages
+                .dispatch
+                .spawn_vital("dispatch", dispatcher.run(stages.dispatch.clone()));
         }
-        stages.rest.spawn(sweep::run(
-            config.sweep.clone(),
-            Arc::clone(&store),
-            stages.rest.clone(),
-        ));
-        stages.rest.spawn(sweep::sample(
-            Duration::from_millis(config.telemetry.sample_ms),
-            Arc::clone(&queue),
-            Arc::clone(&store),
-            stages.rest.clone(),
-        ));
+        stages.rest.spawn_vital(
+            "sweep",
+            sweep::run(config.sweep.clone(), Arc::clone(&store), stages.rest.clone()),
+        );
+        stages.rest.spawn_vital(
+            "sample",
+            sweep::sample(
+                Duration::from_millis(config.telemetry.sample_ms),
+                Arc::clone(&queue),
+                Arc::clone(&store),
+                stages.rest.clone(),
+            ),
+        );
 
         let adapters = [
             ("queue", queue.name()),
@@ -149,6 +162,8 @@ impl App {
             auth,
             keys: Arc::clone(&keys),
             open: dev,
+            revocations,
+            failed: lifecycle.failed.clone(),
             store: Arc::clone(&store),
             queue: Arc::clone(&queue),
             topic: Arc::clone(&topic),
@@ -175,7 +190,7 @@ impl App {
             http::complete(routes).layer(cors),
             stages.doors.clone(),
         );
-        stages.doors.spawn(doors);
+        stages.doors.spawn_vital("doors", doors);
         if let Some(nats) = &over_nats {
             ingest::service::start(ingest, nats, &stages.doors).await?;
         }

@@ -155,6 +155,7 @@ impl Config {
             ("edge", self.edge.problems()),
             ("sweep", self.sweep.problems()),
             ("api", self.api.problems()),
+            ("api", self.unknown_admins()),
             ("app", self.app.problems(self.auth.is_dev())),
         ];
         modules
@@ -165,6 +166,17 @@ impl Config {
                     reason,
                 })
             })
+            .collect()
+    }
+}
+
+impl Config {
+    /// Admins are known by their keys, which are the door's.
+    fn unknown_admins(&self) -> Vec<(String, String)> {
+        let unknown = |(_, name): &(usize, &String)| !self.ingest.keys.contains_key(*name);
+        let admins = self.api.admins.iter().enumerate().filter(unknown);
+        admins
+            .map(|(index, name)| (format!("admins[{index}]"), format!("there is no ingest.keys.{name}")))
             .collect()
     }
 }

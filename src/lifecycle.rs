@@ -1,8 +1,10 @@
 //! How the process lives and ends: one clock, one pair of stop signals, one tracker for every task.
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -15,6 +17,8 @@ pub struct Lifecycle {
     pub drain: CancellationToken,
     /// Stop at once.
     pub abort: CancellationToken,
+    /// A task that the process can't do without has failed; the same for all stages.
+    pub failed: CancellationToken,
     /// Owns every task, so that the end of the process waits for them.
     pub tasks: TaskTracker,
 }
@@ -24,6 +28,7 @@ impl Lifecycle {
         Self {
             drain: CancellationToken::new(),
             abort: CancellationToken::new(),
+            failed: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }
     }
@@ -33,6 +38,7 @@ impl Lifecycle {
         Self {
             drain: CancellationToken::new(),
             abort: self.abort.clone(),
+            failed: self.failed.clone(),
             tasks: TaskTracker::new(),
         }
     }
@@ -44,6 +50,25 @@ impl Lifecycle {
             tokio::select! {
                 () = abort.cancelled() => {}
                 () = work => {}
+            }
+        });
+    }
+
+    /// Runs `work`, without which the process is of no use: a dispatcher that is gone would leave its lane lying and nobody would know. When it
+    /// panics, or ends though no drain began, the process is told by `failed`.
+    pub fn spawn_vital(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        let (drain, failed) = (self.drain.clone(), self.failed.clone());
+        self.spawn(async move {
+            // Nothing of `work` is looked at after a panic.
+            let done = AssertUnwindSafe(work).catch_unwind().await;
+            if done.is_err() || !drain.is_cancelled() {
+                let how = if done.is_err() { "panicked" } else { "ended by itself" };
+                tracing::error!(
+                    task = name,
+                    how,
+                    "a task that everything depends on is gone; the process ends"
+                );
+                failed.cancel();
             }
         });
     }

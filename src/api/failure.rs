@@ -35,6 +35,24 @@ impl Failure {
             reason,
         }
     }
+
+    pub fn forbidden(reason: String) -> Self {
+        Self {
+            status: StatusCode::FORBIDDEN,
+            code: "forbidden",
+            field: Some("X-API-Key".into()),
+            reason,
+        }
+    }
+
+    pub fn unavailable(reason: String) -> Self {
+        Self {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            code: "unavailable",
+            field: None,
+            reason,
+        }
+    }
 }
 
 impl From<Refusal> for Failure {
@@ -65,12 +83,7 @@ impl From<NoKey> for Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        Self {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            code: "unavailable",
-            field: None,
-            reason: error.to_string(),
-        }
+        Self::unavailable(error.to_string())
     }
 }
 

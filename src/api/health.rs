@@ -27,6 +27,10 @@ pub async fn ready(State(api): State<Arc<Api>>) -> (StatusCode, Json<Value>) {
             Json(json!({"ready": false, "reason": "draining or starting"})),
         );
     }
+    if api.failed.is_cancelled() {
+        let body = json!({"ready": false, "reason": "a task that everything depends on is gone"});
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(body));
+    }
     let probe = api.probe.ask(&*api.store, &*api.queue).await;
     if probe.record.is_none() && probe.queue.is_none() {
         return (StatusCode::OK, Json(json!({"ready": true})));

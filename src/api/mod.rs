@@ -6,6 +6,7 @@ mod failure;
 pub mod health;
 mod history;
 mod inbox;
+mod revoke;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -14,8 +15,9 @@ use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
-use crate::auth::Auth;
+use crate::auth::{Auth, Revocations};
 use crate::keys::Keys;
 use crate::queue::Queue;
 use crate::store::Store;
@@ -33,6 +35,12 @@ pub struct Config {
     pub read_timeout_ms: u64,
     /// Longest time for an answer about a token, in milliseconds.
     pub ask_timeout_ms: u64,
+    /// Who may revoke sessions: names of `ingest.keys`. In dev mode anybody may.
+    pub admins: Vec<String>,
+    /// Live revocations; beyond it further ones are refused. Every node holds all of them.
+    pub max_revocations: usize,
+    /// How long a revocation is kept that doesn't say until when, in seconds: the longest life of a token.
+    pub revocation_seconds: u64,
 }
 
 /// Whatever `max_ids` is, no larger body is read.
@@ -45,6 +53,9 @@ impl Default for Config {
             max_ids: 1_000,
             read_timeout_ms: 15_000,
             ask_timeout_ms: 5_000,
+            admins: Vec::new(),
+            max_revocations: 100_000,
+            revocation_seconds: 366 * 24 * 3600,
         }
     }
 }
@@ -58,6 +69,13 @@ impl Config {
         }
         if !(1..=100_000).contains(&self.max_ids) {
             problems.push(("max_ids".into(), "must lie between 1 and 100000".into()));
+        }
+        if !(1..=10_000_000).contains(&self.max_revocations) {
+            problems.push(("max_revocations".into(), "must lie between 1 and 10000000".into()));
+        }
+        if !(1..=10 * 366 * 24 * 3600).contains(&self.revocation_seconds) {
+            let reason = "must lie between 1 and 316224000 (ten years)";
+            problems.push(("revocation_seconds".into(), reason.into()));
         }
         for (path, value) in [
             ("read_timeout_ms", self.read_timeout_ms),
@@ -78,11 +96,14 @@ pub struct Api {
     /// Keys of producers, for what is asked by them and not by users; with `open`, as in dev mode, none is asked for.
     pub keys: Arc<Keys>,
     pub open: bool,
+    pub revocations: Arc<Revocations>,
     pub store: Arc<dyn Store>,
     pub queue: Arc<dyn Queue>,
     pub topic: Arc<dyn Topic>,
     /// Whether the process takes traffic: false before everything is up, and from the drain on.
     pub ready: Arc<AtomicBool>,
+    /// Something that the process can't do without is gone.
+    pub failed: CancellationToken,
     pub probe: health::Probe,
     /// For the page: how users and producers say who they are.
     pub about: About,
@@ -106,6 +127,7 @@ pub fn routes(api: Arc<Api>) -> Router {
         .route("/api/notify/unread", get(inbox::unread))
         .route("/api/notify/viewed", post(inbox::viewed))
         .route("/api/notify/delete", delete(inbox::delete))
+        .route("/api/sessions/revoke", post(revoke::revoke))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .with_state(api)

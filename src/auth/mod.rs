@@ -2,7 +2,8 @@
 //!
 //! Enters: the token of a CONNECT, a REST call or a live session's renewal, and the time. Leaves: an
 //! [`Identity`](crate::domain::identity::Identity) or a [`Refusal`] that tells the bearer what to change. It keeps no
-//! sessions and no revocations: whether a good token was revoked is the record's to say.
+//! sessions. An adapter knows no revocations either: [`Guarded`] stands before the chosen one and asks [`Revocations`],
+//! which the edge fills from the record.
 //!
 //! # Adding an adapter
 //! One file beside `jwt.rs` with its `Config`, its `mod` line here, a variant of [`Adapter`], and one line in each of
@@ -11,6 +12,7 @@
 pub mod dev;
 pub mod jwt;
 mod refusal;
+mod revocations;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::identity::Identity;
 pub use jwt::mint::{Grant, MintError};
 pub use refusal::Refusal;
+pub use revocations::{Guarded, Revocations};
 
 /// Says who a token speaks for.
 ///

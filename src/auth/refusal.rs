@@ -38,6 +38,8 @@ pub enum Refusal {
     UnknownKey { kid: String },
     #[error("the token's subject (`sub`) can't be a user id: {0}")]
     BadSubject(#[from] BadUser),
+    #[error("the token was revoked: get a fresh one")]
+    Revoked,
     /// The one who decides could not be asked; nothing is wrong with the token. Neither jwt nor dev says this.
     #[error("the token can't be checked now: try again")]
     Unavailable,
@@ -58,6 +60,7 @@ impl Refusal {
             Self::NoExpiry => "token-no-expiry",
             Self::UnknownKey { .. } => "token-unknown-key",
             Self::BadSubject(_) => "token-bad-subject",
+            Self::Revoked => "token-revoked",
             Self::Unavailable => "auth-unavailable",
         }
     }

@@ -24,6 +24,8 @@ pub fn serve(config: Config) -> anyhow::Result<()> {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            // Whoever runs it starts it again; what is in hand is finished first.
+            () = lifecycle.failed.cancelled() => {}
         }
         eprintln!("Draining; a second signal stops at once.");
         let drain = app.drain();
@@ -34,6 +36,9 @@ pub fn serve(config: Config) -> anyhow::Result<()> {
             _ = interrupt.recv() => false,
         };
         if finished {
+            if lifecycle.failed.is_cancelled() {
+                bail!("stopped because a task that everything depends on was gone; the log says which");
+            }
             return Ok(());
         }
         lifecycle.abort.cancel();

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::identity::Identity;
 use super::time::EpochMs;
 
+/// Longest `jti`, in bytes: a session holds it, and the record keeps the revoked ones.
+pub const MAX_TOKEN_ID_BYTES: usize = 128;
+
 /// What is no longer good, and how long that has to be remembered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revocation {

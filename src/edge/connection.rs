@@ -1,10 +1,8 @@
 //! One connection: the loop that waits on transport, mailbox and timers, and does what the session wants done.
 
-use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -15,17 +13,21 @@ use super::Edge;
 use super::hub::Present;
 use super::mailbox::{Mail, Mailbox};
 use super::outcomes::Job;
-use super::transport::{Lost, Received, Transport};
+use super::patience::{Patience, revoked_token};
+use super::transport::{Received, Transport};
 use super::websocket::WebSocket;
 use crate::auth::{self, Refusal};
 use crate::domain::identity::Identity;
-use crate::domain::revocation::Revocation;
+use crate::domain::time::EpochMs;
 use crate::lifecycle::now;
 use crate::session::inbox::Read;
 use crate::session::{Confirm, Delivered, Disconnect, Output, PageRead, Reason, Session};
 use crate::store::PageQuery;
 use crate::telemetry::events;
 use crate::topic::{Entered, Seat, TopicError};
+
+/// The farewell to a session whose token has ended takes no longer.
+const AFTER_TOKEN: Duration = Duration::from_millis(750);
 
 /// Serves one client until its session ends.
 pub async fn serve(edge: Arc<Edge>, upgraded: Upgraded) {
@@ -57,7 +59,11 @@ pub async fn serve(edge: Arc<Edge>, upgraded: Upgraded) {
     // Off the roll before the farewell: a client that comes back at once finds its place free.
     let edge = connection.leave();
     if end.reason != Reason::Gone {
-        let limit = Duration::from_millis(edge.config.close_timeout_ms);
+        let mut limit = Duration::from_millis(edge.config.close_timeout_ms);
+        if matches!(end.reason, Reason::Token(_)) {
+            // What was written before the token's end may still be under way; soon after it nothing is.
+            limit = limit.min(AFTER_TOKEN);
+        }
         let words = farewell(&end, edge.config.return_within_ms);
         let _ = Box::pin(timeout(limit, transport.close(end.reason.close_code(), &words))).await;
     }
@@ -105,14 +111,13 @@ impl Connection {
 
     /// Does everything that the session wants done. An error is the session's end.
     async fn carry_out(&mut self, transport: &mut impl Transport) -> Result<(), Disconnect> {
-        let limit = Duration::from_millis(self.edge.config.write_timeout_ms);
         let mut wrote = false;
         // One look at the clock a turn, and another after a write that had to wait.
         let mut time = now();
         while let Some(output) = self.session.poll_output() {
             match output {
                 Output::Send(bytes) => {
-                    if in_time(limit, transport.write(bytes)).await? {
+                    if self.patience().with(transport.write(bytes)).await? {
                         time = now();
                     }
                     wrote = true;
@@ -123,7 +128,7 @@ impl Connection {
                         self.session.handle_timeout(time);
                         continue;
                     }
-                    if in_time(limit, transport.write(bytes)).await? {
+                    if self.patience().with(transport.write(bytes)).await? {
                         time = now();
                     }
                     wrote = true;
@@ -153,13 +158,13 @@ impl Connection {
                     self.topics.retain(|other| **other != *topic);
                 }
                 Output::Close(disconnect) => {
-                    in_time(limit, transport.flush()).await?;
+                    self.patience().with(transport.flush()).await?;
                     return Err(disconnect);
                 }
             }
         }
         if wrote {
-            in_time(limit, transport.flush()).await?;
+            self.patience().with(transport.flush()).await?;
         }
         Ok(())
     }
@@ -192,15 +197,8 @@ impl Connection {
         if mail.missed > 0 {
             self.session.handle_missed(mail.missed, now);
         }
-        let covered = |revocation: &Arc<Revocation>| {
-            self.member
-                .as_ref()
-                .is_some_and(|member| revocation.covers(&member.identity))
-        };
-        if mail.revoked.iter().any(covered) {
-            let detail = "the token was revoked";
-            self.session
-                .handle_end(Disconnect::new(Reason::Token("token-revoked"), detail));
+        if mail.revoked && self.is_revoked(now.wall) {
+            self.session.handle_end(revoked_token());
         }
         if let Some(end) = mail.end {
             self.session.handle_end(end);
@@ -209,6 +207,13 @@ impl Connection {
 
     async fn authenticate(&mut self, token: &str, renewal: bool) {
         let answer = self.admit(token, renewal).await;
+        if renewal
+            && let (Ok(fresh), Some(member)) = (&answer, &mut self.member)
+            && fresh.user == member.identity.user
+        {
+            // From now on it is this token that may be revoked.
+            member.identity = fresh.clone();
+        }
         let opened = answer.is_ok() && !renewal;
         self.session.handle_authenticated(answer, now());
         if opened && let (Some(member), Some(version)) = (&self.member, self.session.version()) {
@@ -227,28 +232,38 @@ impl Connection {
         if renewal {
             return Ok(identity);
         }
-        let cap = self.edge.max_per_user;
-        let seat = Arc::clone(&self.mailbox) as Arc<dyn Seat>;
-        let entered = match timeout(limit, self.edge.topic.enter(&identity.user, seat, cap)).await {
-            Ok(Ok(entered)) => entered,
-            Ok(Err(TopicError::Full(_))) => {
-                let detail = format!("this user has {cap} sessions already (session.max_per_user)");
-                return Err(Disconnect::new(Reason::TooManySessions, detail));
-            }
-            Ok(Err(TopicError::Unavailable(_) | TopicError::Refused(_))) | Err(_) => {
-                return Err(Disconnect::new(
-                    Reason::Unavailable,
-                    "sessions can't be counted now; try again",
-                ));
-            }
-        };
+        // First into the hub, then onto the roll: from the moment that the node hears what is for this user, somebody is there to be rung.
+        let present = self.edge.hub.enter_user(&identity.user, &self.mailbox);
+        let entered = enter(&self.edge, &self.mailbox, &identity, limit).await?;
+        if self.edge.hub.revocations().cover(&identity, now().wall) {
+            // After it was registered: one that came before found the hub without this session.
+            return Err(revoked_token());
+        }
         self.member = Some(Box::new(Member {
-            _present: self.edge.hub.enter_user(&identity.user, &self.mailbox),
+            _present: present,
             _entered: entered,
             identity: identity.clone(),
         }));
         self.edge.hub.leave_lobby(&self.mailbox);
         Ok(identity)
+    }
+
+    fn is_revoked(&self, now: EpochMs) -> bool {
+        let revocations = self.edge.hub.revocations();
+        self.member
+            .as_ref()
+            .is_some_and(|member| revocations.cover(&member.identity, now))
+    }
+
+    /// For one write.
+    fn patience(&self) -> Patience<'_> {
+        Patience {
+            limit: Duration::from_millis(self.edge.config.write_timeout_ms),
+            token_ends: self.session.expires().map(Instant::from_std),
+            identity: self.member.as_ref().map(|member| &member.identity),
+            mailbox: &self.mailbox,
+            revocations: self.edge.hub.revocations(),
+        }
     }
 
     fn read(&mut self, read: Read) {
@@ -304,21 +319,27 @@ impl Connection {
     }
 }
 
-/// Writes, and says whether it had to wait; or why the session ends: the client is gone, or does not take what is sent.
-async fn in_time(limit: Duration, write: impl Future<Output = Result<(), Lost>>) -> Result<bool, Disconnect> {
-    let mut write = pin!(write);
-    // Nearly every write is done at once: a timer is for the others.
-    let at_once = poll_fn(|context| Poll::Ready(write.as_mut().poll(context))).await;
-    let (waited, done) = match at_once {
-        Poll::Ready(done) => (false, Ok(done)),
-        Poll::Pending => (true, timeout(limit, write).await),
-    };
-    match done {
-        Ok(Ok(())) => Ok(waited),
-        Ok(Err(Lost)) => Err(Disconnect::new(Reason::Gone, "the transport broke")),
-        Err(_) => {
-            let detail = "the client did not take what was sent (edge.write_timeout_ms)";
-            Err(Disconnect::new(Reason::SlowConsumer, detail))
+/// Takes a place on the roll.
+async fn enter(
+    edge: &Edge,
+    mailbox: &Arc<Mailbox>,
+    identity: &Identity,
+    limit: Duration,
+) -> Result<Entered, Disconnect> {
+    let cap = edge.max_per_user;
+    let (topic, user) = (Arc::clone(&edge.topic), Arc::clone(&identity.user));
+    let seat = Arc::clone(mailbox) as Arc<dyn Seat>;
+    // In a task of its own: given up half-way, it would leave a place on the roll that nobody gives back.
+    let entering = tokio::spawn(async move { topic.enter(&user, seat, cap).await });
+    match timeout(limit, entering).await {
+        Ok(Ok(Ok(entered))) => Ok(entered),
+        Ok(Ok(Err(TopicError::Full(_)))) => {
+            let detail = format!("this user has {cap} sessions already (session.max_per_user)");
+            Err(Disconnect::new(Reason::TooManySessions, detail))
+        }
+        Ok(Ok(Err(TopicError::Unavailable(_) | TopicError::Refused(_))) | Err(_)) | Err(_) => {
+            let detail = "sessions can't be counted now; try again";
+            Err(Disconnect::new(Reason::Unavailable, detail))
         }
     }
 }

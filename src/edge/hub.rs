@@ -5,6 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::mailbox::Mailbox;
+use crate::auth::Revocations;
 use crate::domain::envelope::Envelope;
 use crate::domain::notification::Audience;
 use crate::domain::revocation::{Revocation, Target};
@@ -19,6 +20,7 @@ pub struct Hub {
     topics: [Mutex<Rooms>; SHARDS],
     /// Connections that have not said who they are, by the address of their mailbox.
     lobby: Mutex<HashMap<usize, Arc<Mailbox>>>,
+    revocations: Arc<Revocations>,
     hasher: RandomState,
 }
 
@@ -26,8 +28,9 @@ pub struct Hub {
 type Rooms = HashMap<Arc<str>, Vec<Arc<Mailbox>>>;
 
 impl Hub {
-    pub fn new() -> Self {
+    pub fn new(revocations: Arc<Revocations>) -> Self {
         Self {
+            revocations,
             users: Default::default(),
             topics: Default::default(),
             lobby: Mutex::default(),
@@ -64,6 +67,44 @@ impl Hub {
         remove(self.shard(&self.topics, topic), topic, mailbox);
     }
 
+    /// Rings a user's sessions for everything up to `seq`, all of which is in the record. Says whether there are any.
+    pub fn rouse(&self, user: &str, seq: u64) -> bool {
+        let rooms = self.shard(&self.users, user);
+        let mailboxes = rooms.get(user);
+        for mailbox in mailboxes.into_iter().flatten() {
+            mailbox.missed(seq);
+        }
+        mailboxes.is_some()
+    }
+
+    pub fn revocations(&self) -> &Revocations {
+        &self.revocations
+    }
+
+    /// Takes revocations in, and has the sessions that they may cover look at their tokens.
+    pub fn learn(&self, revocations: &[Revocation]) {
+        let mut tokens = false;
+        for revocation in revocations {
+            if !self.revocations.learn(revocation) {
+                continue;
+            }
+            match &revocation.target {
+                // Whose it was is not said; once for all of them.
+                Target::Token(_) => tokens = true,
+                Target::User { user, .. } => {
+                    for mailbox in self.shard(&self.users, user).get(&**user).into_iter().flatten() {
+                        mailbox.revoked();
+                    }
+                }
+            }
+        }
+        if tokens {
+            for mailbox in self.all() {
+                mailbox.revoked();
+            }
+        }
+    }
+
     /// The mailboxes of all connections.
     pub fn all(&self) -> Vec<Arc<Mailbox>> {
         let mut all: Vec<_> = self.lobby().values().cloned().collect();
@@ -79,12 +120,6 @@ impl Hub {
 
     fn shard<'a>(&self, shards: &'a [Mutex<Rooms>; SHARDS], name: &str) -> MutexGuard<'a, Rooms> {
         lock(&shards[self.hasher.hash_one(name) as usize % SHARDS])
-    }
-}
-
-impl Default for Hub {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -105,14 +140,7 @@ impl Listener for Hub {
     }
 
     fn revoked(&self, revocation: &Revocation) {
-        let revocation = Arc::new(revocation.clone());
-        let rooms = match &revocation.target {
-            Target::Token(_) => self.all(),
-            Target::User { user, .. } => self.shard(&self.users, user).get(&**user).cloned().unwrap_or_default(),
-        };
-        for mailbox in rooms {
-            mailbox.revoked(&revocation);
-        }
+        self.learn(std::slice::from_ref(revocation));
     }
 }
 

@@ -8,7 +8,6 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Poll, Waker};
 
-use crate::domain::revocation::Revocation;
 use crate::session::parcel::Parcel;
 use crate::session::{Confirm, Disconnect, Reason};
 use crate::telemetry::events;
@@ -33,7 +32,8 @@ pub struct Mail {
     pub missed: u64,
     /// Confirmations that are stored, with the place of what each named.
     pub confirmed: Vec<(Confirm, Option<u64>)>,
-    pub revoked: Vec<Arc<Revocation>>,
+    /// Something was revoked; it may be the session's token.
+    pub revoked: bool,
     /// The session is to end.
     pub end: Option<Disconnect>,
 }
@@ -71,10 +71,17 @@ impl Mailbox {
         wake(inner);
     }
 
-    /// Tells of a revocation, which may or may not cover the session's token.
-    pub fn revoked(&self, revocation: &Arc<Revocation>) {
+    /// Tells that bells up to `seq` may be lost.
+    pub fn missed(&self, seq: u64) {
         let mut inner = self.lock();
-        inner.mail.revoked.push(Arc::clone(revocation));
+        inner.mail.missed = inner.mail.missed.max(seq);
+        wake(inner);
+    }
+
+    /// Tells of a revocation, which may or may not cover the session's token.
+    pub fn revoked(&self) {
+        let mut inner = self.lock();
+        inner.mail.revoked = true;
         wake(inner);
     }
 
@@ -87,19 +94,28 @@ impl Mailbox {
 
     /// Waits until there is something, and takes all of it. For one waiter.
     pub async fn take(&self) -> Mail {
+        self.wait(|mail| (!mail.is_empty()).then(|| std::mem::take(mail))).await
+    }
+
+    /// Waits until something was revoked, and takes note of it; all else stays. For the same waiter, while it can't take its mail.
+    pub async fn take_revoked(&self) {
+        self.wait(|mail| std::mem::take(&mut mail.revoked).then_some(())).await;
+    }
+
+    async fn wait<T>(&self, mut take: impl FnMut(&mut Mail) -> Option<T>) -> T {
         poll_fn(|context| {
             let mut inner = self.lock();
-            if inner.mail.is_empty() {
-                if inner
-                    .waker
-                    .as_ref()
-                    .is_none_or(|waker| !waker.will_wake(context.waker()))
-                {
-                    inner.waker = Some(context.waker().clone());
-                }
-                return Poll::Pending;
+            if let Some(taken) = take(&mut inner.mail) {
+                return Poll::Ready(taken);
             }
-            Poll::Ready(std::mem::take(&mut inner.mail))
+            if inner
+                .waker
+                .as_ref()
+                .is_none_or(|waker| !waker.will_wake(context.waker()))
+            {
+                inner.waker = Some(context.waker().clone());
+            }
+            Poll::Pending
         })
         .await
     }
@@ -118,11 +134,7 @@ impl Seat for Mailbox {
 
 impl Mail {
     fn is_empty(&self) -> bool {
-        self.parcels.is_empty()
-            && self.missed == 0
-            && self.confirmed.is_empty()
-            && self.revoked.is_empty()
-            && self.end.is_none()
+        self.parcels.is_empty() && self.missed == 0 && self.confirmed.is_empty() && !self.revoked && self.end.is_none()
     }
 }
 

@@ -8,7 +8,11 @@ mod hub;
 mod mailbox;
 mod origin;
 mod outcomes;
+mod patience;
+mod revoked;
+mod rounds;
 mod routes;
+pub mod tail;
 mod transport;
 mod websocket;
 
@@ -22,6 +26,8 @@ use tokio_util::task::TaskTracker;
 pub use hub::Hub;
 pub use origin::cross_origin;
 pub use outcomes::Outcomes;
+pub use revoked::Watch;
+pub use rounds::Rounds;
 pub use routes::routes;
 
 use crate::auth::Auth;
@@ -52,6 +58,19 @@ pub struct Config {
     pub max_outcome_batch: usize,
     /// How long confirmations are gathered before they are stored together, in milliseconds: fewer transactions leave the record to deliveries.
     pub outcome_linger_ms: u64,
+    /// How often the tail looks how far the lanes have come, in milliseconds.
+    pub tail_every_ms: u64,
+    /// The same while bells are missing: the topic is away, or a dispatcher could not ring.
+    pub tail_trouble_ms: u64,
+    /// How long it may take until a stored notification is rung, in milliseconds: longer than the takeover of a lane and the time in which a broken
+    /// line to the topic is noticed, together. When bells are missing the tail reads so far back.
+    pub tail_grace_ms: u64,
+    /// Rows that the tail reads at once.
+    pub tail_batch: u32,
+    /// How often to ask the record for revocations, in milliseconds.
+    pub revocation_poll_ms: u64,
+    /// By how much the clocks of the nodes may differ, in milliseconds: each poll reads so far back.
+    pub revocation_overlap_ms: u64,
     /// Sessions that a drain closes a second.
     pub drain_per_second: u32,
     /// A drained client is asked to come back within this time, at a moment of its own, in milliseconds.
@@ -73,6 +92,12 @@ impl Default for Config {
             max_outcomes: 16_384,
             max_outcome_batch: 500,
             outcome_linger_ms: 5,
+            tail_every_ms: 1_000,
+            tail_trouble_ms: 500,
+            tail_grace_ms: 15_000,
+            tail_batch: 2_000,
+            revocation_poll_ms: 4_000,
+            revocation_overlap_ms: 300_000,
             drain_per_second: 2_000,
             return_within_ms: 5_000,
             origins: Vec::new(),
@@ -94,6 +119,12 @@ impl Config {
             ("max_outcomes", self.max_outcomes as u64, 1, 10_000_000),
             ("max_outcome_batch", self.max_outcome_batch as u64, 1, 10_000),
             ("outcome_linger_ms", self.outcome_linger_ms, 0, 1_000),
+            ("tail_every_ms", self.tail_every_ms, 10, 60_000),
+            ("tail_trouble_ms", self.tail_trouble_ms, 10, 60_000),
+            ("tail_grace_ms", self.tail_grace_ms, 0, 600_000),
+            ("tail_batch", u64::from(self.tail_batch), 1, 100_000),
+            ("revocation_poll_ms", self.revocation_poll_ms, 10, 600_000),
+            ("revocation_overlap_ms", self.revocation_overlap_ms, 0, 3_600_000),
             ("drain_per_second", u64::from(self.drain_per_second), 1, 1_000_000),
             ("return_within_ms", self.return_within_ms, 0, 300_000),
         ];

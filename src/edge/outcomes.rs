@@ -31,7 +31,7 @@ impl Outcomes {
         let max_batch = config.max_outcome_batch;
         let linger = Duration::from_millis(config.outcome_linger_ms);
         let drain = lifecycle.drain.clone();
-        lifecycle.spawn(async move {
+        lifecycle.spawn_vital("outcomes", async move {
             let mut batch = Vec::new();
             loop {
                 let received = tokio::select! {

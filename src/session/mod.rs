@@ -106,9 +106,14 @@ impl Session {
 
     /// Whether the token has ended, so that nothing more may be delivered. [`Session::handle_timeout`] then ends the session.
     pub fn has_expired(&self, now: Now) -> bool {
+        self.expires().is_some_and(|expires| expires <= now.instant)
+    }
+
+    /// When the token ends, if it does.
+    pub fn expires(&self) -> Option<Instant> {
         match &self.phase {
-            Phase::Connected(connected) => connected.expires.is_some_and(|expires| expires <= now.instant),
-            _ => false,
+            Phase::Connected(connected) => connected.expires,
+            _ => None,
         }
     }
 

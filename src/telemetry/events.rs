@@ -165,6 +165,21 @@ pub fn roll_given_up() {
     counter!(names::ROLL_GIVEN_UP).increment(1);
 }
 
+/// The tail rang for rows whose bells may be lost.
+pub fn tail_rung(rows: usize) {
+    counter!(names::TAIL_RUNG).increment(rows as u64);
+}
+
+/// How many revocations are held.
+pub fn revocations(held: usize) {
+    gauge!(names::REVOCATIONS).set(held as f64);
+}
+
+/// Somebody took tokens back: one by its id, or a user's. `told` is whether the topic told the other nodes.
+pub fn revoked(by: &str, token_id: Option<&str>, user: Option<&str>, told: bool) {
+    tracing::info!(by, token_id, user, told, "tokens were revoked");
+}
+
 /// The record answers again.
 pub fn record_recovered(verb: &'static str) {
     tracing::info!(verb, "the record answers again");

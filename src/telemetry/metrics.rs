@@ -53,8 +53,8 @@ table! {
     CLOSED = Counter "connections_closed_total" "Connections closed, by reason.";
     DROPPED = Counter "dropped_total" "Deliveries without a record that a full window or mailbox lost.";
     BELLS_LOST = Counter "bells_lost_total" "Publications to the topic that failed; every node looks into the record instead.";
-    TOPIC_UP = Gauge "topic_up" "1 while this node hears what is published on the topic.";
-    TOPIC_BREAKS = Counter "topic_breaks_total" "How often the line to the topic went down.";
+    TOPIC_UP = Gauge "topic_up" "1 while this node hears what is published on the topic; at 0 its sessions are rung from the record, up to 2 s late. Alert on 0 for a minute.";
+    TOPIC_BREAKS = Counter "topic_breaks_total" "How often the line to the topic went down. Now and then is a restart of its server; often is a network or a node that can't keep up.";
     TOPIC_PUBLISHED = Counter "topic_published_total" "Envelopes published on the topic.";
     TOPIC_HEARD = Counter "topic_heard_total" "Envelopes heard from the topic.";
     TOPIC_UNREAD = Counter "topic_unread_total" "What came over the topic and was dropped, by reason (version, too-large, malformed).";
@@ -62,6 +62,8 @@ table! {
     ROLL_ALONE = Counter "roll_alone_total" "Sessions admitted by this node's count alone, since the cluster's roll was away.";
     ROLL_LAPSED = Counter "roll_lapsed_total" "How often this node's lease on the roll had ended, and it entered anew.";
     ROLL_GIVEN_UP = Counter "roll_given_up_total" "Sessions closed because the cluster's roll, at its return, had more of the user than the cap.";
+    TAIL_RUNG = Counter "tail_rung_total" "Bells that this node's tail rang from the record, because the topic may not have. 0 in health.";
+    REVOCATIONS = Gauge "revocations" "Revocations that this node holds. Alert near api.max_revocations, at which further ones are refused.";
     QUEUE_PENDING = Gauge "queue_pending" "Entries that wait in the queue.";
     QUEUE_SEQUENCE = Gauge "queue_last_sequence" "Highest sequence that the queue has given.";
     RECORD_OPEN = Gauge "record_open" "Notifications in the record without an outcome.";

@@ -13,12 +13,11 @@ use serde_json::Value;
 use super::Config;
 use crate::auth::Refusal;
 use crate::domain::identity::{BadUser, Identity, Pattern, Topics, parse_user};
+use crate::domain::revocation::MAX_TOKEN_ID_BYTES;
 
 /// Last instant that a claim may name: the end of the year 9999, in seconds. What lies beyond is a mistake, most often
 /// milliseconds, and such an `exp` would never end.
 pub(super) const MAX_SECONDS: i64 = 253_402_300_799;
-/// Longest `jti`, in bytes: a session holds it, and the record keeps the revoked ones.
-const MAX_TOKEN_ID_BYTES: usize = 128;
 
 /// What claims must keep, made once from the configuration.
 pub(in crate::auth) struct Rules {
