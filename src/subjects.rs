@@ -72,3 +72,76 @@ pub fn name_of_token(token: &str) -> Option<String> {
     }
     String::from_utf8(bytes).ok()
 }
+
+/// What the ingest stream takes: from producers, and from the doors.
+pub fn ingest(prefix: &str) -> Vec<String> {
+    vec![format!("{prefix}.in.*.*"), format!("{prefix}.door.*.*")]
+}
+
+/// Where a door publishes what it accepted for `kind` (`user`, `topic`, `everyone`) and `name`.
+pub fn door(prefix: &str, kind: &str, name: &str) -> String {
+    format!("{prefix}.door.{kind}.{}", token(name))
+}
+
+/// Where a producer publishes past the doors.
+pub fn direct(prefix: &str, kind: &str, name: &str) -> String {
+    format!("{prefix}.in.{kind}.{}", token(name))
+}
+
+/// Puts the lane in front, as the server computes it from the receiver's token: source and destination of the stream's subject transform.
+pub fn into_lanes(prefix: &str, lanes: u32) -> (String, String) {
+    (
+        format!("{prefix}.*.*.*"),
+        format!(
+            "{prefix}.lane.{{{{partition({lanes},3)}}}}.{{{{wildcard(1)}}}}.{{{{wildcard(2)}}}}.{{{{wildcard(3)}}}}"
+        ),
+    )
+}
+
+/// What the consumer of a lane takes.
+pub fn lane(prefix: &str, lane: u32) -> String {
+    format!("{prefix}.lane.{lane}.*.*.*")
+}
+
+/// The subject that was published to, of one that [`into_lanes`] made.
+pub fn before_lane(prefix: &str, subject: &str) -> Option<String> {
+    let rest = subject.strip_prefix(prefix)?.strip_prefix(".lane.")?;
+    let (_, rest) = rest.split_once('.')?;
+    Some(format!("{prefix}.{rest}"))
+}
+
+/// Who published to a subject of the ingest stream, and for whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Address<'a> {
+    /// Whether a door did.
+    pub door: bool,
+    pub kind: &'a str,
+    pub token: &'a str,
+}
+
+/// Reads a subject that [`door`] or [`direct`] made.
+pub fn address<'a>(prefix: &str, subject: &'a str) -> Option<Address<'a>> {
+    let mut tokens = subject.strip_prefix(prefix)?.strip_prefix('.')?.split('.');
+    let door = match tokens.next()? {
+        "door" => true,
+        "in" => false,
+        _ => return None,
+    };
+    let (kind, token) = (tokens.next()?, tokens.next()?);
+    tokens.next().is_none().then_some(Address { door, kind, token })
+}
+
+/// Where a dead letter goes; the reason is a token.
+pub fn dead(prefix: &str, reason: &str) -> String {
+    format!("{prefix}.dead.{reason}")
+}
+
+/// What the stream of dead letters takes.
+pub fn dead_letters(prefix: &str) -> String {
+    format!("{prefix}.dead.>")
+}
+
+/// What the ingest stream takes while its lanes are counted anew: nothing that anybody publishes.
+pub fn closed(prefix: &str) -> String {
+    format!("{prefix}.closed")
+}

@@ -7,6 +7,8 @@ use crate::auth::{self, Grant};
 use crate::config::Config;
 use crate::domain::identity::Pattern;
 use crate::lifecycle::wall_clock;
+use crate::nats;
+use crate::queue;
 use crate::store;
 
 /// The mistakes were told when the configuration was loaded; what is left is to say what holds.
@@ -55,6 +57,14 @@ pub fn migrate(config: &Config) -> anyhow::Result<()> {
         let store = store::build(&config.store, data).await?;
         println!("The record ({}) in {} is up to date.", store.name(), data.display());
         store.close().await;
+        if config.queue.needs_nats() {
+            let nats = nats::connect(&config.nats).await?;
+            let changed = queue::migrate(&config.queue, Some(&nats)).await?;
+            for change in &changed {
+                println!("Changed {change}.");
+            }
+            println!("The queue is as the configuration says.");
+        }
         Ok(())
     })
 }

@@ -49,7 +49,7 @@ enum Command {
     Publish(publish::PublishArgs),
     /// Subscribe as a user: print every notification and confirm it.
     Listen(listen::ListenArgs),
-    /// Bring the record's schema up to date, and exit.
+    /// Bring the record's schema and the queue's streams up to date, and exit.
     Migrate(Configuration),
 }
 

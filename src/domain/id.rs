@@ -44,7 +44,8 @@ pub fn name_problem(name: &str) -> Option<String> {
         .then(|| "must not contain control characters".into())
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Lower-case hex digits.
+pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes
         .iter()

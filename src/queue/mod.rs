@@ -13,6 +13,7 @@
 
 mod dead;
 pub mod embedded;
+pub mod jetstream;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use crate::nats::Nats;
 pub struct Config {
     pub adapter: Adapter,
     pub embedded: embedded::Config,
+    pub jetstream: jetstream::Config,
 }
 
 /// The adapters there are.
@@ -42,6 +44,7 @@ pub struct Config {
 pub enum Adapter {
     #[default]
     Embedded,
+    Jetstream,
 }
 
 impl Config {
@@ -49,6 +52,7 @@ impl Config {
     pub fn needs_nats(&self) -> bool {
         match self.adapter {
             Adapter::Embedded => false,
+            Adapter::Jetstream => true,
         }
     }
 
@@ -56,14 +60,25 @@ impl Config {
     pub fn problems(&self) -> Vec<(String, String)> {
         match self.adapter {
             Adapter::Embedded => self.embedded.problems(),
+            Adapter::Jetstream => self.jetstream.problems(),
         }
     }
 }
 
 /// Builds the configured adapter.
-pub async fn build(config: &Config, data: &Path, _nats: Option<&Nats>) -> Result<Arc<dyn Queue>, QueueError> {
-    match config.adapter {
-        Adapter::Embedded => Ok(embedded::Embedded::open(&config.embedded, data).await?),
+pub async fn build(config: &Config, data: &Path, nats: Option<&Nats>) -> Result<Arc<dyn Queue>, QueueError> {
+    match (config.adapter, nats) {
+        (Adapter::Jetstream, Some(nats)) => Ok(jetstream::Jetstream::open(&config.jetstream, nats).await?),
+        (Adapter::Jetstream, None) => Err(QueueError::Refused("needs a connection to NATS".into())),
+        (Adapter::Embedded, _) => Ok(embedded::Embedded::open(&config.embedded, data).await?),
+    }
+}
+
+/// Brings what the adapter keeps elsewhere to what the configuration says; tells what was changed, a line each.
+pub async fn migrate(config: &Config, nats: Option<&Nats>) -> Result<Vec<String>, QueueError> {
+    match (config.adapter, nats) {
+        (Adapter::Jetstream, Some(nats)) => jetstream::migrate(&config.jetstream, nats).await,
+        _ => Ok(Vec::new()),
     }
 }
 

@@ -1,0 +1,110 @@
+//! Dead letters: a stream of their own, with what is known of each in its headers.
+
+use async_nats::HeaderMap;
+use async_nats::header::{HeaderName, HeaderValue};
+use async_nats::jetstream::context::Context;
+use async_nats::jetstream::message::{PublishMessage, StreamMessage};
+
+use super::lane::Origin;
+use super::publish::refused;
+use crate::queue::{Dead, DeadLetter, QueueError};
+use crate::subjects;
+
+const ID: &str = "Dead-Id";
+const REASON: &str = "Dead-Reason";
+const DETAIL: &str = "Dead-Detail";
+const SUBJECT: &str = "Dead-Subject";
+const SEQUENCE: &str = "Dead-Sequence";
+/// Before the name of each header that came with it.
+const ORIGINAL: &str = "Original-";
+
+/// What a letter tells beside its body.
+pub struct Told {
+    subject: String,
+    headers: Vec<(String, String)>,
+}
+
+impl Told {
+    pub fn of(origin: &Origin) -> Self {
+        let headers = origin.headers.as_ref().map(pairs).unwrap_or_default();
+        Self {
+            subject: origin.subject.clone(),
+            headers: headers.into_iter().filter(|(name, _)| name != "Nats-Pin-Id").collect(),
+        }
+    }
+}
+
+fn pairs(headers: &HeaderMap) -> Vec<(String, String)> {
+    let mut pairs: Vec<_> = headers
+        .iter()
+        .flat_map(|(name, values)| values.iter().map(move |value| (name.to_string(), value.to_string())))
+        .collect();
+    pairs.sort();
+    pairs
+}
+
+/// Keeps `letters`. Twice does no harm: the server knows them by their sequence.
+pub async fn keep(
+    context: &Context,
+    prefix: &str,
+    stream: &str,
+    letters: Vec<DeadLetter>,
+    told: Vec<Told>,
+) -> Result<(), QueueError> {
+    let mut under_way = Vec::with_capacity(letters.len());
+    for (letter, told) in letters.into_iter().zip(told) {
+        let mut headers = HeaderMap::new();
+        for (name, value) in &told.headers {
+            if let Ok(name) = format!("{ORIGINAL}{name}").parse::<HeaderName>() {
+                headers.append(name, on_one_line(value));
+            }
+        }
+        for (name, value) in [
+            (ID, &*letter.id),
+            (REASON, letter.reason),
+            (DETAIL, &letter.detail),
+            (SUBJECT, &told.subject),
+            (SEQUENCE, &letter.sequence.to_string()),
+            ("Nats-Msg-Id", &format!("{stream}:{}", letter.sequence)),
+        ] {
+            headers.insert(name, on_one_line(value));
+        }
+        let message = PublishMessage::build().payload(letter.payload).headers(headers);
+        let sent = context
+            .send_publish(subjects::dead(prefix, letter.reason), message)
+            .await;
+        under_way.push(sent.map_err(|error| refused(&error))?);
+    }
+    for ack in under_way {
+        ack.await.map_err(|error| refused(&error))?;
+    }
+    Ok(())
+}
+
+/// A header ends with its line.
+fn on_one_line(value: &str) -> HeaderValue {
+    let value: String = value
+        .chars()
+        .map(|letter| if letter.is_control() { ' ' } else { letter })
+        .collect();
+    value.parse().unwrap_or_else(|_| HeaderValue::from(""))
+}
+
+/// A letter of the stream.
+pub fn read(message: StreamMessage) -> Dead {
+    let header = |name: &str| message.headers.get(name).map(|value| value.as_str().to_owned());
+    let headers = pairs(&message.headers)
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.strip_prefix(ORIGINAL)?.to_owned(), value)))
+        .collect();
+    Dead {
+        number: message.sequence,
+        id: header(ID).unwrap_or_default(),
+        reason: header(REASON).unwrap_or_default(),
+        detail: header(DETAIL).unwrap_or_default(),
+        died: (message.time.unix_timestamp_nanos() / 1_000_000) as i64,
+        subject: header(SUBJECT).filter(|subject| !subject.is_empty()),
+        headers,
+        payload: message.payload.clone(),
+    }
+}
