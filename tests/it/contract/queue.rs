@@ -1,30 +1,91 @@
 //! What every ingest queue promises.
 
+mod embedded;
+
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use quick_notify::domain::notification::{Audience, BodyHash};
-use quick_notify::queue::{self, DeadLetter, Most, NewEntry, Queue, QueueError};
+use quick_notify::nats;
+use quick_notify::queue::{self, DeadLetter, Entry, Most, NewEntry, Published, Queue, QueueError};
 use tempfile::TempDir;
 
-use crate::harness::{tempdir, within};
+use crate::harness::servers::Nats;
+use crate::harness::{eventually, tempdir, within};
 
-fn config() -> queue::Config {
-    queue::Config {
-        embedded: queue::embedded::Config {
-            // Smaller than what the tests queue, so that reading back from the file is part of them.
-            cache_bytes: 64,
-            max_entries: 100,
-            ..Default::default()
-        },
-        ..Default::default()
+/// A place that outlives the queues which are opened there.
+enum Place {
+    Embedded(TempDir),
+    /// One lane, so that sequences have no holes.
+    Jetstream(Box<Nats>),
+}
+
+impl Place {
+    fn embedded() -> Self {
+        Self::Embedded(tempdir())
+    }
+
+    async fn jetstream() -> Self {
+        Self::Jetstream(Box::new(Nats::start().await))
+    }
+
+    async fn open(&self) -> Arc<dyn Queue> {
+        match self {
+            Self::Embedded(data) => queue::build(&embedded::config(), data.path(), None).await,
+            Self::Jetstream(server) => {
+                let nats = nats::Config {
+                    servers: vec![server.url()],
+                    ..Default::default()
+                };
+                let nats = nats::connect(&nats).await.expect("a connection");
+                let config = queue::Config {
+                    adapter: queue::Adapter::Jetstream,
+                    jetstream: queue::jetstream::Config {
+                        partitions: 1,
+                        max_messages: 100,
+                        ..Default::default()
+                    },
+                    ..Default::default()
+                };
+                queue::build(&config, Path::new("unused"), Some(&nats)).await
+            }
+        }
+        .expect("the queue opens")
+    }
+
+    /// The same id with another body: refused at once, or queued under a sequence of its own, for the record to find.
+    fn is_conflict(&self, answer: &Result<Published, QueueError>) {
+        match (self, answer) {
+            (Self::Embedded(_), Err(QueueError::Conflict)) => {}
+            (Self::Jetstream(_), Ok(published)) if !published.duplicate => {}
+            _ => panic!("{answer:?}"),
+        }
     }
 }
 
-async fn open(data: &TempDir) -> Arc<dyn Queue> {
-    queue::build(&config(), data.path(), None)
-        .await
-        .expect("the queue opens")
+/// Each story, over each adapter.
+macro_rules! over_all {
+    ($($story:ident)*) => {
+        mod on_embedded {
+            $(#[tokio::test] async fn $story() { super::$story(super::Place::embedded()).await })*
+        }
+        mod on_jetstream {
+            $(#[tokio::test] async fn $story() { super::$story(super::Place::jetstream().await).await })*
+        }
+    };
+}
+
+over_all! {
+    entries_come_in_order_and_again_until_they_are_settled
+    a_batch_ends_by_its_bytes_but_holds_one_entry_at_least
+    what_is_not_settled_survives_and_sequences_are_never_reused
+    an_id_that_waits_is_not_queued_twice
+    a_full_queue_says_so_and_takes_again_when_there_is_room
+    entries_wait_for_a_consumer_and_a_consumer_for_entries
+    an_id_that_was_settled_a_moment_ago_is_known
+    a_dead_letter_is_listed_until_it_is_replayed_as_it_came
+    a_dead_letter_that_nobody_can_read_comes_again_as_it_came
 }
 
 fn entry(id: &str, hash: u8) -> NewEntry {
@@ -47,63 +108,96 @@ fn most(entries: usize) -> Most {
     }
 }
 
+/// The next entries' sequences, up to `max`, as soon as there are some.
 async fn take(queue: &dyn Queue, max: usize) -> Vec<u64> {
     let taken = within("entries", queue.next(0, most(max))).await.expect("entries");
     taken.iter().map(|entry| entry.sequence).collect()
 }
 
-#[tokio::test]
-async fn entries_come_in_order_and_again_until_they_are_settled() {
-    let data = tempdir();
-    let queue = open(&data).await;
+/// The next `count` entries, in as many batches as it takes.
+async fn gather(queue: &dyn Queue, count: usize) -> Vec<Entry> {
+    let mut gathered = Vec::new();
+    while gathered.len() < count {
+        let most = most(count - gathered.len());
+        gathered.extend(within("entries", queue.next(0, most)).await.expect("entries"));
+    }
+    gathered
+}
+
+fn sequences(entries: &[Entry]) -> Vec<u64> {
+    entries.iter().map(|entry| entry.sequence).collect()
+}
+
+/// Works on the lane, which is this queue's as soon as there is something in it.
+async fn hold(queue: &dyn Queue) {
+    within("the lane", queue.hold(0)).await.expect("held");
+}
+
+/// What is settled is gone a moment later.
+async fn pending(queue: &dyn Queue, expected: u64) {
+    eventually("what is settled is gone", async || {
+        queue.depth().await.expect("a depth").pending == expected
+    })
+    .await;
+}
+
+async fn entries_come_in_order_and_again_until_they_are_settled(place: Place) {
+    let queue = place.open().await;
     queue.publish(entries(0..20)).await;
+    hold(&*queue).await;
     let mut got = Vec::new();
     while got.len() < 20 {
-        got.extend(take(&*queue, 7).await);
+        let taken = take(&*queue, 7).await;
+        assert!(taken.len() <= 7, "{taken:?}");
+        got.extend(taken);
     }
     assert_eq!(got, Vec::from_iter(1..=20));
     queue.settle(0, 5, Vec::new()).await.expect("settled");
-    queue.hold(0).await.expect("rewound");
-    assert_eq!(take(&*queue, 3).await, [6, 7, 8]);
+    hold(&*queue).await;
+    assert_eq!(sequences(&gather(&*queue, 15).await), Vec::from_iter(6..=20));
 }
 
-#[tokio::test]
-async fn a_batch_ends_by_its_bytes_but_holds_one_entry_at_least() {
-    let data = tempdir();
-    let queue = open(&data).await;
+async fn a_batch_ends_by_its_bytes_but_holds_one_entry_at_least(place: Place) {
+    let queue = place.open().await;
     queue.publish(entries(0..4)).await;
+    hold(&*queue).await;
     let size = entry("n0", 0).payload.len();
-    for (bytes, expected) in [(2 * size, vec![1, 2]), (1, vec![3]), (0, vec![4])] {
-        let taken = queue.next(0, Most { entries: 10, bytes }).await.expect("entries");
-        assert_eq!(Vec::from_iter(taken.iter().map(|entry| entry.sequence)), expected);
+    let mut got = Vec::new();
+    for (bytes, most) in [(2 * size, 2), (1, 1), (0, 1)] {
+        let taken = within("entries", queue.next(0, Most { entries: 10, bytes }))
+            .await
+            .expect("entries");
+        assert!((1..=most).contains(&taken.len()), "{taken:?}");
+        got.extend(sequences(&taken));
     }
+    assert_eq!(got, Vec::from_iter(1..=got.len() as u64));
 }
 
-#[tokio::test]
-async fn what_is_not_settled_survives_and_sequences_are_never_reused() {
-    let data = tempdir();
-    let queue = open(&data).await;
+async fn what_is_not_settled_survives_and_sequences_are_never_reused(place: Place) {
+    let queue = place.open().await;
     queue.publish(entries(0..3)).await;
+    hold(&*queue).await;
+    gather(&*queue, 3).await;
     queue.settle(0, 2, Vec::new()).await.expect("settled");
     queue.close().await;
-    let queue = open(&data).await;
+    let queue = place.open().await;
+    hold(&*queue).await;
     assert_eq!(take(&*queue, 10).await, [3]);
     queue.settle(0, 3, Vec::new()).await.expect("settled");
     queue.close().await;
-    let queue = open(&data).await;
+    let queue = place.open().await;
     let published = queue.publish(entries(5..6)).await;
     assert_eq!(
         published[0].as_ref().expect("queued").sequence,
         4,
-        "after an empty file, too"
+        "after an empty queue, too"
     );
+    hold(&*queue).await;
     assert_eq!(take(&*queue, 10).await, [4]);
 }
 
-#[tokio::test]
-async fn an_id_that_waits_is_not_queued_twice() {
-    let data = tempdir();
-    let queue = open(&data).await;
+async fn an_id_that_waits_is_not_queued_twice(place: Place) {
+    let queue = place.open().await;
     let answers = queue.publish(vec![entry("a", 1), entry("a", 1), entry("a", 2)]).await;
     assert_eq!(
         answers[0].as_ref().map(|p| (p.sequence, p.duplicate)).ok(),
@@ -113,39 +207,42 @@ async fn an_id_that_waits_is_not_queued_twice() {
         answers[1].as_ref().map(|p| (p.sequence, p.duplicate)).ok(),
         Some((1, true))
     );
-    assert!(matches!(answers[2], Err(QueueError::Conflict)));
+    place.is_conflict(&answers[2]);
+    let last = queue.depth().await.expect("depth").last_sequence;
     queue.close().await;
-    let queue = open(&data).await;
+    let queue = place.open().await;
     let answers = queue.publish(vec![entry("a", 1)]).await;
     assert!(
         answers[0].as_ref().is_ok_and(|published| published.duplicate),
         "after a restart, too"
     );
-    assert_eq!(queue.depth().await.expect("depth").last_sequence, 1);
+    assert_eq!(queue.depth().await.expect("depth").last_sequence, last);
 }
 
-#[tokio::test]
-async fn a_full_queue_says_so_and_takes_again_when_there_is_room() {
-    let data = tempdir();
-    let queue = open(&data).await;
+async fn a_full_queue_says_so_and_takes_again_when_there_is_room(place: Place) {
+    let queue = place.open().await;
     let answers = queue.publish(entries(0..101)).await;
     assert!(
         answers[..100].iter().all(Result::is_ok),
         "an array is not atomic: what fits is taken"
     );
-    assert!(matches!(answers[100], Err(QueueError::Full(_))));
+    assert!(matches!(answers[100], Err(QueueError::Full(_))), "{:?}", answers[100]);
+    hold(&*queue).await;
+    gather(&*queue, 50).await;
     queue.settle(0, 50, Vec::new()).await.expect("settled");
+    pending(&*queue, 50).await;
     assert!(queue.publish(entries(200..201)).await[0].is_ok());
-    assert_eq!(queue.depth().await.expect("depth").pending, 51);
+    pending(&*queue, 51).await;
 }
 
-#[tokio::test]
-async fn entries_wait_for_a_consumer_and_a_consumer_for_entries() {
-    let data = tempdir();
-    let queue = open(&data).await;
+async fn entries_wait_for_a_consumer_and_a_consumer_for_entries(place: Place) {
+    let queue = place.open().await;
     let waiting = tokio::spawn({
         let queue = Arc::clone(&queue);
-        async move { take(&*queue, 10).await }
+        async move {
+            hold(&*queue).await;
+            take(&*queue, 10).await
+        }
     });
     tokio::task::yield_now().await;
     queue.publish(entries(0..1)).await;
@@ -165,59 +262,17 @@ async fn entries_wait_for_a_consumer_and_a_consumer_for_entries() {
     );
 }
 
-#[tokio::test]
-async fn a_second_process_is_kept_off_the_same_data() {
-    let data = tempdir();
-    let _queue = open(&data).await;
-    let Err(refused) = queue::build(&config(), data.path(), None).await else {
-        panic!("two writers on one file");
-    };
-    assert!(
-        refused
-            .to_string()
-            .contains("another quick-notify uses this data directory"),
-        "{refused}"
-    );
-}
-
-#[tokio::test]
-async fn dead_letters_are_kept_with_their_reason() {
-    let data = tempdir();
-    let queue = open(&data).await;
-    queue.publish(entries(0..2)).await;
-    let letter = DeadLetter {
-        sequence: 2,
-        id: "n1".into(),
-        reason: "conflict",
-        detail: "the id is another's".into(),
-        payload: Bytes::from_static(b"body"),
-    };
-    queue
-        .settle(0, 2, vec![letter.clone(), letter])
-        .await
-        .expect("twice does no harm");
-    queue.close().await;
-    let mut file = crate::checker::open(data.path(), "queue.db").await;
-    let kept: Vec<(i64, String, Vec<u8>)> = sqlx::query_as("select sequence, reason, payload from dead_letter")
-        .fetch_all(&mut file)
-        .await
-        .expect("letters");
-    assert_eq!(kept, [(2, "conflict".to_owned(), b"body".to_vec())]);
-}
-
 /// Who asked the record just before it had an id must not find the queue without it just after.
-#[tokio::test]
-async fn an_id_that_was_settled_a_moment_ago_is_known() {
-    let data = tempdir();
-    let queue = open(&data).await;
+async fn an_id_that_was_settled_a_moment_ago_is_known(place: Place) {
+    let queue = place.open().await;
     let publish = async |hash: u8| queue.publish(vec![entry("a", hash)]).await.pop().expect("an answer");
     publish(0).await.expect("queued");
+    hold(&*queue).await;
     take(&*queue, 10).await;
     queue.settle(0, 1, Vec::new()).await.expect("settled");
     assert!(publish(0).await.expect("known").duplicate);
-    let other = publish(1).await;
-    assert!(matches!(other, Err(QueueError::Conflict)), "{other:?}");
-    assert_eq!(queue.depth().await.expect("a depth").pending, 0);
+    pending(&*queue, 0).await;
+    place.is_conflict(&publish(1).await);
 }
 
 /// Entries that a door might have queued, under these ids.
@@ -249,16 +304,19 @@ async fn dead(queue: &dyn Queue, after: u64, limit: u32) -> Vec<(u64, String)> {
     letters.into_iter().map(|letter| (letter.number, letter.id)).collect()
 }
 
-#[tokio::test]
-async fn a_dead_letter_is_listed_until_it_is_replayed_as_it_came() {
-    let data = tempdir();
-    let queue = open(&data).await;
+async fn a_dead_letter_is_listed_until_it_is_replayed_as_it_came(place: Place) {
+    let queue = place.open().await;
     let entries = accepted(&["a", "b", "c"]);
     let (first, last) = (entries[0].clone(), entries[2].clone());
     queue.publish(entries).await;
-    take(&*queue, 10).await;
+    hold(&*queue).await;
+    gather(&*queue, 3).await;
     let letters = vec![letter(1, &first), letter(3, &last)];
-    queue.settle(0, 3, letters).await.expect("settled");
+    let twice = letters.clone();
+    queue
+        .settle(0, 3, letters.into_iter().chain(twice).collect())
+        .await
+        .expect("twice does no harm");
     let listed = dead(&*queue, 0, 10).await;
     let [(one, _), (two, _)] = listed[..] else {
         panic!("two letters: {listed:?}");
@@ -283,34 +341,19 @@ async fn a_dead_letter_is_listed_until_it_is_replayed_as_it_came() {
         "there never was one"
     );
     queue.close().await;
-    let queue = open(&data).await;
-    let again = within("the entry", queue.next(0, most(10))).await.expect("entries");
+    let queue = place.open().await;
+    hold(&*queue).await;
+    let again = gather(&*queue, 1).await;
     let again: Vec<_> = again.iter().map(|entry| (entry.sequence, &entry.payload)).collect();
     assert_eq!(again, [(4, &first.payload)], "as it came, behind all others");
     assert_eq!(dead(&*queue, 0, 10).await, listed[1..]);
 }
 
-#[tokio::test]
-async fn a_dead_letter_stays_while_its_id_is_queued_with_another_body() {
-    let data = tempdir();
-    let queue = open(&data).await;
-    let entries = accepted(&["a"]);
-    let died = entries[0].clone();
-    queue.publish(entries).await;
-    take(&*queue, 10).await;
-    queue.settle(0, 1, vec![letter(1, &died)]).await.expect("settled");
-    queue.publish(vec![entry("a", 9)]).await;
-    let refused = queue.replay(1).await;
-    assert!(matches!(refused, Err(QueueError::Conflict)), "{refused:?}");
-    assert_eq!(dead(&*queue, 0, 10).await, [(1, "a".to_owned())]);
-}
-
-#[tokio::test]
-async fn a_dead_letter_that_nobody_can_read_comes_again_as_it_came() {
-    let data = tempdir();
-    let queue = open(&data).await;
+async fn a_dead_letter_that_nobody_can_read_comes_again_as_it_came(place: Place) {
+    let queue = place.open().await;
     queue.publish(entries(0..2)).await;
-    take(&*queue, 10).await;
+    hold(&*queue).await;
+    gather(&*queue, 2).await;
     let letters = [1, 2].map(|sequence| DeadLetter {
         sequence,
         id: String::new(),
@@ -322,7 +365,7 @@ async fn a_dead_letter_that_nobody_can_read_comes_again_as_it_came() {
     for number in [1, 2] {
         assert!(queue.replay(number).await.expect("replayed"));
     }
-    let again = within("the entries", queue.next(0, most(10))).await.expect("entries");
+    let again = gather(&*queue, 2).await;
     let again: Vec<_> = again.iter().map(|entry| &*entry.payload).collect();
     assert_eq!(again, [b"\xff\xfe", b"\xff\xfe"]);
 }
