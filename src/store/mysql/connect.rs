@@ -25,10 +25,7 @@ pub(super) fn options(url: &str) -> Result<MySqlConnectOptions, String> {
     if options.get_database().is_none() {
         return Err(format!("names no database; say {SHAPE}"));
     }
-    Ok(options
-        // A batch of each small size is a statement of its own; see `statement`.
-        .statement_cache_capacity(128)
-        .disable_statement_logging())
+    Ok(options.disable_statement_logging())
 }
 
 /// Where the record is, for people.

@@ -1,14 +1,16 @@
-//! Storing a batch: one transaction, in which the lane's row is the fence. Seven round trips for a batch of up to a thousand rows.
+//! Storing a batch: one transaction, in which the lane's row is the fence. Two round trips for a batch of up to a thousand rows: one that
+//! locks and reads, one that writes and commits.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use sqlx::{Connection, MySql, MySqlConnection, QueryBuilder};
+use sqlx::{Column, Connection, FromRow, MySqlConnection, Row as _};
 
-use super::statement::{self, LIST, ROWS, bind_all, in_order};
+use super::script::{ROWS, Script, in_order, or_rollback};
 use crate::domain::notification::{Audience, BodyHash, Notification};
 use crate::store::{Batch, Placed};
 
-/// Octets of data of one statement, well below the least `max_allowed_packet` that is accepted. One notification's data has 1 MiB at most.
+/// Octets of data of one round trip, which takes twice as much, well below the least `max_allowed_packet` that is accepted. One
+/// notification's data has 1 MiB at most.
 const OCTETS: usize = 1_048_576;
 
 pub(super) async fn claim(connection: &mut MySqlConnection, lane: u32) -> Result<u64, sqlx::Error> {
@@ -34,18 +36,11 @@ pub(super) async fn insert(
     connection: &mut MySqlConnection,
     batch: &Batch,
 ) -> Result<Option<Vec<Placed>>, sqlx::Error> {
-    let mut transaction = connection.begin().await?;
-    let (epoch, settled, mut position): (i64, i64, i64) =
-        sqlx::query_as("select epoch, settled, position from notify_lane where lane = ? for update")
-            .bind(batch.lane)
-            .fetch_one(&mut *transaction)
-            .await?;
-    if epoch as u64 != batch.epoch {
-        transaction.rollback().await?;
-        return Ok(None);
-    }
-    let settled = settled as u64;
+    let result = place(connection, batch).await;
+    or_rollback(connection, result).await
+}
 
+async fn place(connection: &mut MySqlConnection, batch: &Batch) -> Result<Option<Vec<Placed>>, sqlx::Error> {
     let asked = batch.items.iter().filter_map(|item| match item.notification.as_ref()? {
         Notification {
             id,
@@ -57,7 +52,21 @@ pub(super) async fn insert(
     });
     let ids = in_order(asked.clone().map(|(id, _)| id));
     let users = in_order(asked.map(|(_, user)| user));
-    let (mut known, mut last_seqs) = read(&mut transaction, &ids, &users).await?;
+    let mut begin = Script::new("begin; select epoch, settled, position from notify_lane where lane = ");
+    begin.number(batch.lane).push(" for update; ");
+    let mut found = Found::default();
+    found.read(connection, begin, &ids, &users).await?;
+    let Found {
+        lane,
+        mut known,
+        mut last_seqs,
+    } = found;
+    let (epoch, settled, mut position) = lane.ok_or(sqlx::Error::RowNotFound)?;
+    if epoch as u64 != batch.epoch {
+        Script::new("rollback").run(connection).await?;
+        return Ok(None);
+    }
+    let settled = settled as u64;
 
     let mut rows: Vec<Row> = Vec::with_capacity(ids.len());
     let mut tally = Tally::default();
@@ -93,10 +102,6 @@ pub(super) async fn insert(
         placed.push(place);
     }
 
-    for chunk in chunks(&rows) {
-        insert_rows(&mut transaction, batch.lane, chunk).await?;
-    }
-    write_last_seqs(&mut transaction, &rows).await?;
     let through = batch
         .items
         .iter()
@@ -104,20 +109,27 @@ pub(super) async fn insert(
         .max()
         .unwrap_or(0)
         .max(settled);
-    sqlx::query(
-        "update notify_lane set settled = ?, position = ?, stored = stored + ?, duplicates = duplicates + ?, \
-         transient = transient + ?, refused = refused + ? where lane = ?",
-    )
-    .bind(through as i64)
-    .bind(position)
-    .bind(tally.stored)
-    .bind(tally.duplicates)
-    .bind(tally.transient)
-    .bind(tally.refused)
-    .bind(batch.lane)
-    .execute(&mut *transaction)
-    .await?;
-    transaction.commit().await?;
+    let mut script = Script::default();
+    for chunk in chunks(&rows) {
+        std::mem::take(&mut script).run(connection).await?;
+        write_rows(&mut script, batch.lane, chunk);
+        write_last_seqs(&mut script, chunk);
+    }
+    script
+        .push("update notify_lane set settled = ")
+        .number(through as i64)
+        .push(", position = ")
+        .number(position);
+    for (column, count) in [
+        (", stored = stored + ", tally.stored),
+        (", duplicates = duplicates + ", tally.duplicates),
+        (", transient = transient + ", tally.transient),
+        (", refused = refused + ", tally.refused),
+    ] {
+        script.push(column).number(count);
+    }
+    script.push(" where lane = ").number(batch.lane).push("; commit");
+    script.run(connection).await?;
     Ok(Some(placed))
 }
 
@@ -126,10 +138,13 @@ pub(super) async fn lookup(
     connection: &mut MySqlConnection,
     ids: &[&str],
 ) -> Result<Vec<Option<BodyHash>>, sqlx::Error> {
-    let (known, _) = read(connection, &in_order(ids.iter().copied()), &[]).await?;
+    let mut found = Found::default();
+    found
+        .read(connection, Script::default(), &in_order(ids.iter().copied()), &[])
+        .await?;
     Ok(ids
         .iter()
-        .map(|id| known.get(id.as_bytes()).map(|(hash, _)| *hash))
+        .map(|id| found.known.get(id.as_bytes()).map(|(hash, _)| *hash))
         .collect())
 }
 
@@ -159,47 +174,57 @@ impl Tally {
     }
 }
 
-type Known = HashMap<Vec<u8>, (BodyHash, u64)>;
-type LastSeqs = HashMap<Vec<u8>, u64>;
+/// What the record has of a batch before it is stored.
+#[derive(Default)]
+struct Found {
+    /// The lane's epoch, settled sequence and position.
+    lane: Option<(i64, i64, i64)>,
+    /// By id.
+    known: HashMap<Vec<u8>, (BodyHash, u64)>,
+    /// By receiver.
+    last_seqs: HashMap<Vec<u8>, u64>,
+}
 
-/// What the record has of these ids, and the last seq of these users, in one question. Locks nothing: the lane's row keeps its own
-/// dispatchers apart, and against other lanes the unique keys decide.
-async fn read(
-    connection: &mut MySqlConnection,
-    ids: &[&str],
-    users: &[&str],
-) -> Result<(Known, LastSeqs), sqlx::Error> {
-    const KNOWN: &str = "select id, seq, body_hash from notify_log force index (notify_log_id) where id in (";
-    const LAST_SEQ: &str = "select receiver, last_seq, null from notify_receiver where receiver in (";
-    let (mut known, mut last_seqs) = (Known::new(), LastSeqs::new());
-    let (mut ids, mut users) = (ids.chunks(LIST), users.chunks(LIST));
-    loop {
-        let mut select = QueryBuilder::<MySql>::new("");
-        match (ids.next(), users.next()) {
-            (None, None) => break,
-            (ids, users) => {
-                if let Some(ids) = ids {
-                    select.push(KNOWN);
-                    bind_all(&mut select, ids);
-                }
-                if ids.is_some() && users.is_some() {
-                    select.push(" union all ");
-                }
-                if let Some(users) = users {
-                    select.push(LAST_SEQ);
-                    bind_all(&mut select, users);
-                }
+impl Found {
+    /// Asks for these ids and the last seq of these users, behind what `script` asks. Locks none of them: the lane's row keeps its
+    /// own dispatchers apart, and against other lanes the unique keys decide.
+    async fn read(
+        &mut self,
+        connection: &mut MySqlConnection,
+        mut script: Script,
+        ids: &[&str],
+        users: &[&str],
+    ) -> Result<(), sqlx::Error> {
+        let (mut ids, mut users) = (ids.chunks(ROWS), users.chunks(ROWS));
+        loop {
+            let (some_ids, some_users) = (ids.next(), users.next());
+            if let Some(ids) = some_ids {
+                script.push("select id, seq, body_hash from notify_log force index (notify_log_id) where id in (");
+                script.names(ids).push("); ");
             }
-        }
-        let rows: Vec<(Vec<u8>, i64, Option<Vec<u8>>)> = select.build_query_as().fetch_all(&mut *connection).await?;
-        for (name, seq, hash) in rows {
-            match hash {
-                Some(hash) => drop(known.insert(name, (BodyHash(hash.try_into().unwrap_or_default()), seq as u64))),
-                None => drop(last_seqs.insert(name, seq as u64)),
+            if let Some(users) = some_users {
+                script.push("select receiver, last_seq from notify_receiver where receiver in (");
+                script.names(users).push("); ");
+            }
+            if script.is_empty() {
+                return Ok(());
+            }
+            for row in std::mem::take(&mut script).fetch(connection).await? {
+                match row.column(0).name() {
+                    "epoch" => self.lane = Some(FromRow::from_row(&row)?),
+                    "id" => {
+                        let (id, seq, hash): (Vec<u8>, i64, Vec<u8>) = FromRow::from_row(&row)?;
+                        let hash = BodyHash(hash.try_into().unwrap_or_default());
+                        self.known.insert(id, (hash, seq as u64));
+                    }
+                    _ => {
+                        let (receiver, last_seq): (Vec<u8>, i64) = FromRow::from_row(&row)?;
+                        self.last_seqs.insert(receiver, last_seq as u64);
+                    }
+                }
             }
         }
     }
-    Ok((known, last_seqs))
 }
 
 /// Cuts by number and by octets.
@@ -218,40 +243,35 @@ fn chunks<'a, 'b>(rows: &'a [Row<'b>]) -> impl Iterator<Item = &'a [Row<'b>]> {
     })
 }
 
-async fn insert_rows(connection: &mut MySqlConnection, lane: u32, rows: &[Row<'_>]) -> Result<(), sqlx::Error> {
-    let mut insert = QueryBuilder::<MySql>::new(
-        "insert into notify_log (lane, position, id, type, receiver, data, created, last_modified, seq, body_hash) ",
+fn write_rows(script: &mut Script, lane: u32, rows: &[Row<'_>]) {
+    script.push(
+        "insert into notify_log (lane, position, id, type, receiver, data, created, last_modified, seq, body_hash) values ",
     );
-    insert.push_values(rows, |mut values, row| {
-        values
-            .push_bind(lane)
-            .push_bind(row.position)
-            .push_bind(row.notification.id.as_bytes())
-            .push_bind(&row.notification.kind)
-            .push_bind(row.user.as_bytes())
-            .push_bind(row.notification.data.get())
-            .push_bind(row.notification.created)
-            .push_bind(row.notification.created)
-            .push_bind(row.seq as i64)
-            .push_bind(&row.notification.hash.0[..]);
+    script.list(rows, |script, row| {
+        script.push("(").number(lane).push(", ").number(row.position);
+        script.push(", ").bytes(row.notification.id.as_bytes());
+        script.push(", ").text(&row.notification.kind);
+        script.push(", ").bytes(row.user.as_bytes());
+        script.push(", ").text(row.notification.data.get());
+        script.push(", ").number(row.notification.created);
+        script.push(", ").number(row.notification.created);
+        script.push(", ").number(row.seq as i64);
+        script.push(", ").bytes(&row.notification.hash.0).push(")");
     });
-    let kept = statement::is_kept(rows.len());
-    insert.build().persistent(kept).execute(connection).await.map(drop)
+    script.push("; ");
 }
 
-async fn write_last_seqs(connection: &mut MySqlConnection, rows: &[Row<'_>]) -> Result<(), sqlx::Error> {
-    // The last row of a receiver has its highest seq.
-    let last: HashMap<&str, u64> = rows.iter().map(|row| (row.user, row.seq)).collect();
-    let mut last: Vec<_> = last.into_iter().collect();
-    last.sort_unstable();
-    for chunk in last.chunks(ROWS) {
-        let mut upsert = QueryBuilder::<MySql>::new("insert into notify_receiver (receiver, last_seq) ");
-        upsert.push_values(chunk, |mut values, (user, seq)| {
-            values.push_bind(user.as_bytes()).push_bind(*seq as i64);
-        });
-        upsert.push(" on duplicate key update last_seq = greatest(last_seq, values(last_seq))");
-        let kept = statement::is_kept(chunk.len());
-        upsert.build().persistent(kept).execute(&mut *connection).await?;
-    }
-    Ok(())
+fn write_last_seqs(script: &mut Script, rows: &[Row<'_>]) {
+    // The last row of a receiver has its highest seq. In order, as every transaction locks them.
+    let last: BTreeMap<&str, u64> = rows.iter().map(|row| (row.user, row.seq)).collect();
+    script.push("insert into notify_receiver (receiver, last_seq) values ");
+    script.list(last, |script, (user, seq)| {
+        script
+            .push("(")
+            .bytes(user.as_bytes())
+            .push(", ")
+            .number(seq as i64)
+            .push(")");
+    });
+    script.push(" on duplicate key update last_seq = greatest(last_seq, values(last_seq)); ");
 }

@@ -15,7 +15,7 @@ mod connect;
 mod inbox;
 mod insert;
 mod outcomes;
-mod statement;
+mod script;
 mod sweep;
 mod take_over;
 

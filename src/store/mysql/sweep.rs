@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::{Connection, MySql, MySqlConnection, QueryBuilder};
+use sqlx::{FromRow, MySqlConnection};
 
 use super::outcomes::count;
-use super::statement::{self, LIST, ROWS};
+use super::script::{ROWS, Script, or_rollback};
 use crate::domain::outcome::Outcome;
 use crate::domain::time::EpochMs;
 use crate::store::Swept;
@@ -37,7 +37,8 @@ pub(super) async fn sweep(connection: &mut MySqlConnection, cutoff: EpochMs, lim
         .fetch_one(&mut *connection)
         .await?;
         if let Some(through) = through {
-            let of_lane = sweep_lane(connection, lane, through, cutoff, left).await?;
+            let of_lane = sweep_lane(connection, lane, through, cutoff, left).await;
+            let of_lane = or_rollback(connection, of_lane).await?;
             swept.expired += of_lane.expired;
             swept.removed += of_lane.removed;
         }
@@ -52,49 +53,60 @@ async fn sweep_lane(
     cutoff: EpochMs,
     limit: i64,
 ) -> Result<Swept, sqlx::Error> {
-    let mut transaction = connection.begin().await?;
-    let old: Vec<(i64, Vec<u8>, i64, bool)> = sqlx::query_as(
-        "select position, receiver, seq, outcome = 0 from notify_log \
-         where lane = ? and position <= ? and created < ? order by position limit ? for update skip locked",
-    )
-    .bind(lane)
-    .bind(through)
-    .bind(cutoff)
-    .bind(limit)
-    .fetch_all(&mut *transaction)
-    .await?;
-    let expired: Vec<i32> = old.iter().filter(|row| row.3).map(|_| lane).collect();
-    let mut removed_through: BTreeMap<&[u8], i64> = BTreeMap::new();
-    for (_, receiver, seq, _) in &old {
-        let highest = removed_through.entry(receiver).or_default();
-        *highest = (*highest).max(*seq);
-    }
-    let removed_through: Vec<_> = removed_through.into_iter().collect();
-    for chunk in removed_through.chunks(ROWS) {
-        // A receiver that has rows has its counters, so nothing is inserted.
-        let mut update =
-            QueryBuilder::<MySql>::new("insert into notify_receiver (receiver, last_seq, removed_through) ");
-        update.push_values(chunk, |mut values, (receiver, seq)| {
-            values.push_bind(*receiver).push_bind(*seq).push_bind(*seq);
-        });
-        update.push(" on duplicate key update removed_through = greatest(removed_through, values(removed_through))");
-        let kept = statement::is_kept(chunk.len());
-        update.build().persistent(kept).execute(&mut *transaction).await?;
-    }
-    for chunk in old.chunks(LIST) {
-        let mut delete = QueryBuilder::<MySql>::new("delete from notify_log where lane = ");
-        delete.push_bind(lane).push(" and position in (");
-        let mut list = delete.separated(", ");
-        for row in chunk {
-            list.push_bind(row.0);
+    let mut script = Script::new("begin; select position, receiver, seq, outcome = 0 from notify_log where lane = ");
+    script
+        .number(lane)
+        .push(" and position <= ")
+        .number(through)
+        .push(" and created < ")
+        .number(cutoff);
+    script
+        .push(" order by position limit ")
+        .number(limit)
+        .push(" for update skip locked");
+    let old: Vec<(i64, Vec<u8>, i64, bool)> = script
+        .fetch(connection)
+        .await?
+        .iter()
+        .map(FromRow::from_row)
+        .collect::<Result<_, _>>()?;
+
+    let mut script = Script::default();
+    for chunk in old.chunks(ROWS) {
+        std::mem::take(&mut script).run(connection).await?;
+        let mut removed_through: BTreeMap<&[u8], i64> = BTreeMap::new();
+        for (_, receiver, seq, _) in chunk {
+            let highest = removed_through.entry(receiver).or_default();
+            *highest = (*highest).max(*seq);
         }
-        delete.push(")");
-        delete.build().persistent(false).execute(&mut *transaction).await?;
+        // A receiver that has rows has its counters, so nothing is inserted.
+        script.push("insert into notify_receiver (receiver, last_seq, removed_through) values ");
+        script.list(removed_through, |script, (receiver, seq)| {
+            script
+                .push("(")
+                .bytes(receiver)
+                .push(", ")
+                .number(seq)
+                .push(", ")
+                .number(seq)
+                .push(")");
+        });
+        script.push(" on duplicate key update removed_through = greatest(removed_through, values(removed_through)); ");
+        script
+            .push("delete from notify_log where lane = ")
+            .number(lane)
+            .push(" and position in (");
+        script.list(chunk, |script, row| {
+            script.number(row.0);
+        });
+        script.push("); ");
     }
-    count(&mut transaction, Outcome::Expired, &expired).await?;
-    transaction.commit().await?;
+    let expired = old.iter().filter(|row| row.3).count();
+    count(&mut script, Outcome::Expired, std::iter::repeat_n(lane, expired));
+    script.push("commit");
+    script.run(connection).await?;
     Ok(Swept {
-        expired: expired.len() as u64,
+        expired: expired as u64,
         removed: old.len() as u64,
     })
 }

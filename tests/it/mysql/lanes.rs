@@ -5,9 +5,8 @@ use std::sync::Arc;
 use futures_util::future::{join, join_all, try_join_all};
 use futures_util::poll;
 use quick_notify::store::{Confirmation, Confirmed, Placed, Store, StoreError};
-use sqlx::MySqlConnection;
 
-use super::{adds_up, batch, config, fresh, number, open, sql, try_open};
+use super::{adds_up, batch, config, fresh, number, open, run, sql, try_open};
 use crate::harness::servers::MariaDb;
 use crate::harness::within;
 
@@ -172,10 +171,7 @@ async fn a_dispatcher_that_freezes_in_the_middle_of_a_batch_gives_its_lane_up() 
     let old = claim(&*frozen, 0).await;
     let work = batch(0, old, &[(1, "alice", "a1")]);
     let mut insert = frozen.insert(&work);
-    let mut look = sql(&url).await;
-    while is_free(&mut look, 0).await {
-        assert!(poll!(&mut insert).is_pending(), "it was done before it could freeze");
-    }
+    half_way(&url, &mut insert).await;
     // From here on nobody asks it to go on.
     let new = within("a takeover", claim(&*store, 0)).await;
     assert!(new > old);
@@ -183,7 +179,7 @@ async fn a_dispatcher_that_freezes_in_the_middle_of_a_batch_gives_its_lane_up() 
     assert!(woken.as_ref().is_err_and(StoreError::is_retryable), "{woken:?}");
     let again = frozen.insert(&work).await;
     assert!(matches!(again, Err(StoreError::Fenced)), "{again:?}");
-    assert_eq!(number(&mut look, "select count(*) from notify_log").await, 0);
+    assert_eq!(number(&mut sql(&url).await, "select count(*) from notify_log").await, 0);
 }
 
 #[tokio::test]
@@ -191,14 +187,8 @@ async fn a_batch_that_is_dropped_half_way_leaves_nothing_and_frees_its_lane() {
     let (store, url) = fresh().await;
     let epoch = claim(&*store, 0).await;
     let work = batch(0, epoch, &[(1, "alice", "a1")]);
-    let mut look = sql(&url).await;
     let mut insert = store.insert(&work);
-    while is_free(&mut look, 0).await {
-        assert!(
-            poll!(&mut insert).is_pending(),
-            "it was done before it could be dropped"
-        );
-    }
+    half_way(&url, &mut insert).await;
     drop(insert);
     let placed = within("the lane", store.insert(&work)).await.expect("stored");
     assert_eq!(placed, [Placed::Stored { seq: 1 }]);
@@ -244,12 +234,25 @@ async fn claim(store: &dyn Store, lane: u32) -> u64 {
     store.claim(lane).await.expect("the lane")
 }
 
-/// Whether nobody holds the row of the lane.
-async fn is_free(connection: &mut MySqlConnection, lane: u32) -> bool {
-    let free: Option<i32> = sqlx::query_scalar("select lane from notify_lane where lane = ? for update skip locked")
-        .bind(lane)
-        .fetch_optional(connection)
-        .await
-        .expect("an answer");
-    free.is_some()
+/// Brings an insert of lane 0 to where it holds the lane and has written nothing: it waits for the lane while we hold it, and learns that it has it
+/// only when it is asked to go on.
+async fn half_way(url: &str, insert: &mut (impl Future + Unpin)) {
+    const ASKING: &str = "select count(*) from information_schema.processlist \
+                          where db = database() and command = 'Query' and info like 'select epoch%for update'";
+    const TAKEN: &str =
+        "select 1 - count(*) from (select lane from notify_lane where lane = 0 for update skip locked) free";
+    let (mut gate, mut look) = (sql(url).await, sql(url).await);
+    run(&mut gate, "begin").await;
+    run(&mut gate, "select * from notify_lane where lane = 0 for update").await;
+    within("a question for the lane", async {
+        while number(&mut look, ASKING).await == 0 {
+            assert!(poll!(&mut *insert).is_pending(), "it did not wait for its lane");
+        }
+    })
+    .await;
+    run(&mut gate, "commit").await;
+    within("the lane's change of hands", async {
+        while number(&mut look, TAKEN).await == 0 {}
+    })
+    .await;
 }
