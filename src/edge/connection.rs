@@ -327,17 +327,14 @@ async fn enter(
     limit: Duration,
 ) -> Result<Entered, Disconnect> {
     let cap = edge.max_per_user;
-    let (topic, user) = (Arc::clone(&edge.topic), Arc::clone(&identity.user));
     let seat = Arc::clone(mailbox) as Arc<dyn Seat>;
-    // In a task of its own: given up half-way, it would leave a place on the roll that nobody gives back.
-    let entering = tokio::spawn(async move { topic.enter(&user, seat, cap).await });
-    match timeout(limit, entering).await {
-        Ok(Ok(Ok(entered))) => Ok(entered),
-        Ok(Ok(Err(TopicError::Full(_)))) => {
+    match timeout(limit, edge.topic.enter(&identity.user, seat, cap)).await {
+        Ok(Ok(entered)) => Ok(entered),
+        Ok(Err(TopicError::Full(_))) => {
             let detail = format!("this user has {cap} sessions already (session.max_per_user)");
             Err(Disconnect::new(Reason::TooManySessions, detail))
         }
-        Ok(Ok(Err(TopicError::Unavailable(_) | TopicError::Refused(_))) | Err(_)) | Err(_) => {
+        Ok(Err(TopicError::Unavailable(_) | TopicError::Refused(_))) | Err(_) => {
             let detail = "sessions can't be counted now; try again";
             Err(Disconnect::new(Reason::Unavailable, detail))
         }

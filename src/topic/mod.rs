@@ -7,7 +7,7 @@
 //!   for its own users and for everybody.
 //! - [`Topic::line`] tells when this node may have missed something: from the moment it notices until it hears again.
 //! - [`Topic::enter`] admits a session if its user has fewer than the cap, wherever they are; the guard that it gives takes the session off the
-//!   roll when dropped. From its return on, or a moment later, the node hears what is for that user.
+//!   roll when dropped; a caller that stops waiting leaves nothing there. From its return on, or a moment later, the node hears what is for that user.
 //! - While the server behind it is away, sessions are admitted and counted on this node alone; when it is back, those over the cap lose
 //!   their [`Seat`], newest first.
 

@@ -1,6 +1,7 @@
 //! The tail reads what this node may not have heard, and nothing else: stories without a record and without a topic, by hand.
 
 mod random;
+mod redis;
 
 use std::time::{Duration, Instant};
 
