@@ -2,6 +2,7 @@
 
 mod client;
 mod commands;
+mod health;
 mod listen;
 mod publish;
 mod serve;
@@ -49,6 +50,8 @@ enum Command {
     Publish(publish::PublishArgs),
     /// Subscribe as a user: print every notification and confirm it.
     Listen(listen::ListenArgs),
+    /// Ask a running server whether it is ready; for a container's health check.
+    Health(health::HealthArgs),
     /// Bring the record's schema and the queue's streams up to date, and exit.
     Migrate(Configuration),
 }
@@ -84,11 +87,12 @@ pub fn main() -> ExitCode {
             .load()
             .and_then(|config| commands::token(&config, args)),
         Some(Command::Migrate(more)) => said.and(more).load().and_then(|config| commands::migrate(&config)),
-        Some(Command::Publish(_) | Command::Listen(_)) if !said.is_empty() => Err(anyhow::anyhow!(
-            "publish and listen take no configuration, only the server's --url"
-        )),
+        Some(Command::Publish(_) | Command::Listen(_) | Command::Health(_)) if !said.is_empty() => Err(
+            anyhow::anyhow!("publish, listen and health take no configuration, only the server's URL"),
+        ),
         Some(Command::Publish(args)) => publish::publish(args),
         Some(Command::Listen(args)) => listen::listen(args),
+        Some(Command::Health(args)) => health::health(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

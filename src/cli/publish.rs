@@ -41,7 +41,8 @@ pub struct PublishArgs {
     url: String,
 }
 
-fn server(url: &str) -> Result<String, String> {
+/// A server's URL as people type it.
+pub fn server(url: &str) -> Result<String, String> {
     if url.starts_with("http://") {
         return Ok(url.trim_end_matches('/').to_owned());
     }

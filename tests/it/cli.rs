@@ -35,7 +35,7 @@ fn data_of(directory: &Path) -> String {
 
 #[test]
 fn help_says_what_there_is_and_how_it_is_used() {
-    let table: [(&[&str], &[&str]); 7] = [
+    let table: [(&[&str], &[&str]); 8] = [
         (
             &["--help"],
             &[
@@ -45,6 +45,7 @@ fn help_says_what_there_is_and_how_it_is_used() {
                 "token",
                 "publish",
                 "listen",
+                "health",
                 "migrate",
                 "--config <FILE>",
                 "--set <PATH=VALUE>",
@@ -82,6 +83,10 @@ fn help_says_what_there_is_and_how_it_is_used() {
                 "--no-confirm",
                 "[default: ws://127.0.0.1:2025/stomp-ws]",
             ],
+        ),
+        (
+            &["health", "--help"],
+            &["whether it is ready", "[default: http://127.0.0.1:2025]", "--live"],
         ),
         (
             &["migrate", "--help"],
@@ -137,7 +142,7 @@ fn what_was_typed_wrongly_is_explained() {
         (
             &["--set", "app.listen=x", "publish", "--to", "a", "x"],
             1,
-            "publish and listen take no configuration, only the server's --url",
+            "publish, listen and health take no configuration, only the server's URL",
         ),
         (
             &["publish", "--to", "a", "--everyone", "x"],

@@ -136,6 +136,14 @@ async fn a_record_that_went_read_only_is_caught_up_when_it_is_back() {
         );
         assert!(named(&viewed.refusal()), "{}", viewed.refusal());
     }
+    // A container's health check finds out, too, and says why.
+    let health = Server::program(&["health", &server.url()]);
+    let told = String::from_utf8_lossy(&health.stderr);
+    assert_eq!(health.status.code(), Some(1));
+    assert!(
+        told.starts_with("quick-notify: 503 Service Unavailable: ") && told.contains("record.db: "),
+        "{told}"
+    );
     assert_eq!(
         server
             .get("/api/notify/history", &[("Authorization", "test1")])

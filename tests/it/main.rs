@@ -7,6 +7,7 @@ mod bad_input;
 mod checker;
 mod cli;
 mod clients;
+mod compose;
 mod config;
 mod contract;
 mod crash;

@@ -224,3 +224,25 @@ async fn listen_says_why_it_was_refused() {
         "{err}"
     );
 }
+
+/// What a container's health check runs: its exit code is the answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn health_succeeds_while_the_server_is_ready() {
+    let mut server = Server::start().await;
+    let url = server.url();
+    let ready = run(&["health", &url], &[]);
+    assert_eq!(ready, (Some(0), "{\"ready\":true}\n".to_owned(), String::new()));
+    assert_eq!(run(&["health", "--live", &url], &[]).1, "live\n");
+    // Stopped, it still accepts connections and says nothing: the probe has to end by itself.
+    server.signal("STOP");
+    let (code, out, err) = run(&["health", &url, "--timeout-ms", "200"], &[]);
+    server.signal("CONT");
+    assert_eq!((code, &*out), (Some(1), ""), "{err}");
+    server.kill9().await;
+    let (code, out, err) = run(&["health", &url], &[]);
+    assert_eq!((code, &*out), (Some(1), ""));
+    assert!(
+        err.starts_with(&format!("quick-notify: {url}/health/ready can't be reached")),
+        "{err}"
+    );
+}

@@ -5,6 +5,7 @@
 //! Contract tests that break nothing take a fresh database in one server of the whole run: `Postgres::shared()`,
 //! `MariaDb::shared()`.
 
+mod haproxy;
 mod mariadb;
 mod nats;
 mod postgres;
@@ -12,6 +13,7 @@ mod process;
 mod redis;
 mod template;
 
+pub use haproxy::{HaProxy, haproxy};
 pub use mariadb::MariaDb;
 pub use nats::{Nats, NatsCluster};
 pub use postgres::Postgres;

@@ -61,13 +61,13 @@ impl NatsCluster {
                 ("--cluster_name", "test".to_owned()),
                 ("--cluster", format!("nats://127.0.0.1:{}", routes[number])),
                 ("--routes", all.clone()),
-                // Clients keep to the addresses that they were given: a test may hold the line to them.
-                ("--no_advertise", "true".to_owned()),
                 ("--http_port", monitors[number].to_string()),
             ];
             let extra = arguments
                 .into_iter()
                 .flat_map(|(name, value)| [name.to_owned(), value])
+                // Clients keep to the addresses that they were given: a test may hold the line to them.
+                .chain(["--no_advertise=true".to_owned()])
                 .collect();
             Nats(Process::launch(recipe(extra), data(lines), free_port()))
         });
