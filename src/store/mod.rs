@@ -9,6 +9,7 @@
 //! - Errors that [`StoreError::is_retryable`] may go away; nothing was changed by a verb that failed.
 
 pub mod mysql;
+pub mod postgres;
 pub mod sqlite;
 
 use std::path::Path;
@@ -31,6 +32,7 @@ pub struct Config {
     pub adapter: Adapter,
     pub sqlite: sqlite::Config,
     pub mysql: mysql::Config,
+    pub postgres: postgres::Config,
 }
 
 /// The adapters there are.
@@ -41,6 +43,7 @@ pub enum Adapter {
     Sqlite,
     /// MySQL or MariaDB.
     Mysql,
+    Postgres,
 }
 
 impl Config {
@@ -49,6 +52,7 @@ impl Config {
         match self.adapter {
             Adapter::Sqlite => self.sqlite.problems(),
             Adapter::Mysql => self.mysql.problems(),
+            Adapter::Postgres => self.postgres.problems(),
         }
     }
 }
@@ -58,6 +62,7 @@ pub async fn build(config: &Config, data: &Path) -> Result<Arc<dyn Store>, Store
     match config.adapter {
         Adapter::Sqlite => Ok(Arc::new(sqlite::Sqlite::open(&config.sqlite, data).await?)),
         Adapter::Mysql => Ok(Arc::new(mysql::Mysql::open(&config.mysql).await?)),
+        Adapter::Postgres => Ok(Arc::new(postgres::Postgres::open(&config.postgres).await?)),
     }
 }
 

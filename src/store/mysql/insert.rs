@@ -96,7 +96,8 @@ async fn place(connection: &mut MySqlConnection, batch: &Batch) -> Result<Option
                 _ => Placed::Transient { repeated: !fresh },
             },
         };
-        if fresh {
+        // A row counts whenever it came, so that stored = ended + open: a queue that began anew gives it a sequence that was settled once.
+        if fresh || matches!(place, Placed::Stored { .. }) {
             tally.count(place);
         }
         placed.push(place);

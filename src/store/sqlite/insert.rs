@@ -65,7 +65,8 @@ pub(super) async fn insert(pool: &SqlitePool, batch: &Batch) -> Result<Option<Ve
                 _ => Placed::Transient { repeated: !fresh },
             },
         };
-        if fresh {
+        // A row counts whenever it came, so that stored = ended + open: a queue that began anew gives it a sequence that was settled once.
+        if fresh || matches!(place, Placed::Stored { .. }) {
             tally.count(place);
         }
         placed.push(place);

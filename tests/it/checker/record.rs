@@ -65,6 +65,15 @@ const LANES: &str = "select cast(settled as bigint) as settled, cast(stored as b
                      cast(refused as bigint) as refused, \
                      cast(confirmed + deleted + expired + superseded + cancelled + dead as bigint) as ended from lane";
 
+/// The same in PostgreSQL, where what is open has a table of its own, and so have the tallies of what ended.
+const ROWS_AT_A_SERVER: &str = "select id, receiver, seq, \
+                                case when exists (select from notify_open o where o.receiver = n.receiver and o.seq = n.seq) \
+                                then 0 else outcome::bigint end as outcome from notify_log n order by lane, position";
+
+const LANES_AT_A_SERVER: &str = "select settled, stored, duplicates, transient, refused, (select \
+                                 coalesce(sum(confirmed + deleted + expired + superseded + cancelled + dead), 0)::bigint \
+                                 from notify_tally t where t.lane = l.lane) as ended from notify_lane l";
+
 impl Record {
     /// Of this server, on whichever adapters it runs.
     pub async fn of(server: &Server) -> Self {
@@ -77,11 +86,11 @@ impl Record {
     /// In a database server.
     pub async fn at(url: &str, queue: QueueEnd) -> Self {
         let mut record = PgConnection::connect(url).await.expect("the record's server answers");
-        let rows = sqlx::query_as(ROWS)
+        let rows = sqlx::query_as(ROWS_AT_A_SERVER)
             .fetch_all(&mut record)
             .await
             .expect("the record can be read");
-        let lanes = sqlx::query_as(LANES)
+        let lanes = sqlx::query_as(LANES_AT_A_SERVER)
             .fetch_all(&mut record)
             .await
             .expect("there are lanes");

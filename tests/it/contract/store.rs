@@ -1,21 +1,36 @@
-//! What every record promises.
+//! What every record promises. `lanes`: with several dispatchers at work; `postgres`: with a server that goes away, and with today's table.
+
+mod lanes;
+mod postgres;
 
 use std::sync::Arc;
 
 use quick_notify::domain::outcome::Outcome;
-use quick_notify::store::{self, Batch, Confirmation, Confirmed, Item, Page, PageQuery, Placed, Store, StoreError};
+use quick_notify::domain::revocation::{Revocation, Target};
+use quick_notify::store::{
+    self, Adapter, Batch, Confirmation, Confirmed, Item, Page, PageQuery, Placed, Store, StoreError,
+};
 use tempfile::TempDir;
 
 use super::notification;
+use crate::harness::servers::{MariaDb, Postgres};
 use crate::harness::tempdir;
 
 /// Every adapter, fresh. The directory has to outlive its record.
 async fn stores() -> Vec<(Arc<dyn Store>, TempDir)> {
-    let data = tempdir();
-    let sqlite = store::build(&store::Config::default(), data.path())
-        .await
-        .expect("sqlite opens");
-    vec![(sqlite, data)]
+    let mut stores = Vec::new();
+    let (postgres, mariadb) = tokio::join!(Postgres::shared(), MariaDb::shared());
+    let mut mysql = store::Config {
+        adapter: Adapter::Mysql,
+        ..Default::default()
+    };
+    mysql.mysql.url = mariadb.url;
+    for config in [store::Config::default(), postgres::config(&postgres.url), mysql] {
+        let data = tempdir();
+        let store = store::build(&config, data.path()).await.expect("the record opens");
+        stores.push((store, data));
+    }
+    stores
 }
 
 /// A batch from (sequence, user, id, text).
@@ -128,14 +143,24 @@ async fn ids_and_receivers_compare_byte_by_byte() {
     for (store, _data) in stores().await {
         let epoch = store.claim(0).await.expect("the lane");
         let long = "x".repeat(63) + "é";
-        let names = ["alice", "Alice", "alice ", "älice", "🔔", &long];
+        let (longest, same_but_for_the_last) = ("🔔".repeat(64), "🔔".repeat(63) + "🔕");
+        let names = [
+            "alice",
+            "Alice",
+            "alice ",
+            "älice",
+            "🔔",
+            &long,
+            &longest,
+            &same_but_for_the_last,
+        ];
         let items: Vec<_> = names
             .iter()
             .zip(1..)
             .map(|(name, sequence)| (sequence, *name, *name, "\u{0}"))
             .collect();
         let placed = store.insert(&batch(epoch, &items)).await.expect("stored");
-        assert_eq!(placed, [Placed::Stored { seq: 1 }; 6]);
+        assert_eq!(placed, [Placed::Stored { seq: 1 }; 8]);
         for name in names {
             let page = page(&*store, name, 0, None, 10).await;
             assert_eq!(ids(&page), [name]);
@@ -315,5 +340,176 @@ async fn retention_expires_what_is_open_and_counters_outlive_rows() {
             .await
             .expect("stored");
         assert_eq!(placed, [Placed::Stored { seq: 3 }], "seq goes on where it was");
+    }
+}
+
+/// A client may name anything; what no notification can be called is not there, and no failure of the record.
+#[tokio::test]
+async fn a_name_that_no_notification_can_have_is_unknown() {
+    for (store, _data) in stores().await {
+        let epoch = store.claim(0).await.expect("the lane");
+        store
+            .insert(&batch(epoch, &[(1, "alice", "a1", "x")]))
+            .await
+            .expect("stored");
+        let long = "x".repeat(100_000);
+        for name in ["\u{0}", "a1\u{0}", "", &long] {
+            assert_eq!(confirm(&*store, "alice", name).await, Confirmed::Unknown);
+            let ids = [name.to_owned(), "a1".to_owned()];
+            store.mark_viewed("alice", &ids[..1], 2_000).await.expect("an answer");
+            assert_eq!(
+                store.delete("alice", &ids[..1], 2_000).await.expect("an answer"),
+                Vec::<String>::new()
+            );
+            assert_eq!(store.lookup(&[name]).await.expect("an answer"), [None]);
+        }
+        assert_eq!(confirm(&*store, "alice", "a1").await.seq(), Some(1));
+    }
+}
+
+/// What brings no row is counted by what the lane had settled before, and what repeats an id of its own batch by that row's body.
+#[tokio::test]
+async fn a_batch_of_every_kind_is_counted_once() {
+    for (store, _data) in stores().await {
+        let epoch = store.claim(0).await.expect("the lane");
+        let mut mixed = batch(
+            epoch,
+            &[
+                (3, "alice", "a1", "x"),
+                (4, "alice", "a1", "x"),
+                (5, "alice", "a1", "y"),
+                (6, "alice", "a2", "x"),
+                (8, "alice", "a2", "x"),
+            ],
+        );
+        mixed.items[3].notification.as_mut().expect("one").persist = false;
+        mixed.items.insert(
+            4,
+            Item {
+                sequence: 7,
+                notification: None,
+            },
+        );
+        let seq = |seq| Placed::Stored { seq };
+        let told = Placed::Transient { repeated: false };
+        assert_eq!(
+            store.insert(&mixed).await.expect("stored"),
+            [
+                seq(1),
+                Placed::Duplicate { seq: 1 },
+                Placed::Conflict,
+                told,
+                Placed::Unreadable,
+                seq(2)
+            ]
+        );
+        let again = [
+            Placed::Duplicate { seq: 1 },
+            Placed::Duplicate { seq: 1 },
+            Placed::Conflict,
+            Placed::Transient { repeated: true },
+            Placed::Unreadable,
+            Placed::Duplicate { seq: 2 },
+        ];
+        let counted = async || {
+            let lane = store.lanes().await.expect("lanes").remove(0);
+            (lane.settled, lane.stored, lane.duplicates, lane.transient, lane.refused)
+        };
+        for _ in 0..2 {
+            assert_eq!(counted().await, (8, 2, 1, 1, 2));
+            assert_eq!(store.insert(&mixed).await.expect("no harm"), again);
+        }
+        // Taken from the queue anew behind all that was settled: now each of them is one more.
+        for (item, sequence) in mixed.items.iter_mut().zip(9..) {
+            item.sequence = sequence;
+        }
+        store.insert(&mixed).await.expect("no harm");
+        assert_eq!(counted().await, (14, 2, 4, 2, 4));
+    }
+}
+
+/// A queue that began anew gives sequences that were settled once: what it brings is stored and counted all the same.
+#[tokio::test]
+async fn a_row_counts_whatever_its_sequence() {
+    for (store, _data) in stores().await {
+        let epoch = store.claim(0).await.expect("the lane");
+        store
+            .insert(&batch(epoch, &[(10, "alice", "a1", "x")]))
+            .await
+            .expect("stored");
+        store
+            .insert(&batch(epoch, &[(1, "alice", "a2", "x")]))
+            .await
+            .expect("stored");
+        let lane = store.lanes().await.expect("lanes").remove(0);
+        assert_eq!((lane.settled, lane.stored, lane.open), (10, 2, 2));
+    }
+}
+
+#[tokio::test]
+async fn marks_tell_how_far_a_lane_is_and_whether_its_bells_are_in_doubt() {
+    for (store, _data) in stores().await {
+        assert_eq!(store.marks().await.expect("marks"), []);
+        let epoch = store.claim(0).await.expect("the lane");
+        let items = [(1, "alice", "a1", "x"), (2, "bob", "b1", "x"), (3, "alice", "a2", "x")];
+        store.insert(&batch(epoch, &items)).await.expect("stored");
+        let mark = async || store.marks().await.expect("marks")[0];
+        assert_eq!(
+            (mark().await.lane, mark().await.position, mark().await.doubted),
+            (0, 3, 0)
+        );
+        store.doubt(0).await.expect("noted");
+        assert_eq!((mark().await.position, mark().await.doubted), (3, 3));
+        let rung = store.rung(0, 1, 3, 10).await.expect("positions");
+        let rung: Vec<_> = rung.iter().map(|row| (row.position, &*row.receiver, row.seq)).collect();
+        assert_eq!(rung, [(2, "bob", 1), (3, "alice", 2)]);
+        assert_eq!(store.rung(0, 0, 2, 1).await.expect("positions").len(), 1);
+        assert_eq!(store.rung(1, 0, 9, 9).await.expect("positions"), []);
+    }
+}
+
+#[tokio::test]
+async fn revocations_are_kept_until_their_end() {
+    for (store, _data) in stores().await {
+        let token = Revocation {
+            target: Target::Token("jti\u{0} 🔔".into()),
+            created: 1_000,
+            until: 5_000,
+        };
+        let user = Revocation {
+            target: Target::User {
+                user: "alice ".into(),
+                issued_before: 900,
+            },
+            created: 2_000,
+            until: 3_000,
+        };
+        for revocation in [&token, &user, &token] {
+            store.revoke(revocation).await.expect("kept");
+        }
+        let kept = async |since, now| {
+            let mut kept = store.revocations(since, now).await.expect("revocations");
+            kept.sort_by_key(|revocation| revocation.created);
+            kept
+        };
+        assert_eq!(kept(0, 2_500).await, [token.clone(), user.clone()]);
+        assert_eq!(kept(1_500, 2_500).await, [user]);
+        assert_eq!(kept(0, 3_000).await, [token.clone()]);
+        // Said again with an earlier end, it stands; the later word is told to those who ask since then.
+        let again = Revocation {
+            created: 4_000,
+            until: 4_500,
+            ..token.clone()
+        };
+        store.revoke(&again).await.expect("kept");
+        assert_eq!(
+            kept(3_500, 4_600).await,
+            [Revocation {
+                created: 4_000,
+                ..token
+            }]
+        );
+        store.sweep(10_000, 10).await.expect("swept");
+        assert_eq!(kept(0, 0).await, []);
     }
 }
