@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::auth::Refusal;
 use crate::keys::{self, NoKey};
 use crate::store::StoreError;
+use crate::topic::TopicError;
 
 /// A request that can't be answered as asked.
 pub struct Failure {
@@ -22,6 +23,15 @@ impl Failure {
         Self {
             status: StatusCode::BAD_REQUEST,
             code: "invalid-field",
+            field: Some(field.into()),
+            reason: reason.into(),
+        }
+    }
+
+    pub fn forbidden(field: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::FORBIDDEN,
+            code: "forbidden",
             field: Some(field.into()),
             reason: reason.into(),
         }
@@ -77,6 +87,17 @@ impl From<NoKey> for Failure {
             code: "unauthorized",
             field: Some("X-API-Key".into()),
             reason,
+        }
+    }
+}
+
+impl From<TopicError> for Failure {
+    fn from(error: TopicError) -> Self {
+        Self {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            code: "unavailable",
+            field: None,
+            reason: error.to_string(),
         }
     }
 }

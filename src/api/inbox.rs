@@ -65,7 +65,7 @@ async fn tell(api: &Api, user: &str, kind: &str, changed: Vec<String>) -> Respon
 }
 
 /// Whose token this request bears.
-async fn user(api: &Api, headers: &HeaderMap) -> Result<Arc<str>, Failure> {
+pub async fn user(api: &Api, headers: &HeaderMap) -> Result<Arc<str>, Failure> {
     let header = headers.get(header::AUTHORIZATION).ok_or(Refusal::Missing)?;
     // Not `to_str`, which takes ASCII alone: over STOMP a token is UTF-8, too.
     let token = std::str::from_utf8(header.as_bytes()).map_err(|_| Refusal::Malformed("it is not UTF-8 text"))?;

@@ -6,6 +6,7 @@ mod failure;
 pub mod health;
 mod history;
 mod inbox;
+mod presence;
 mod revoke;
 
 use std::sync::Arc;
@@ -31,6 +32,8 @@ pub struct Config {
     pub max_page: u32,
     /// Ids of a viewed or delete request.
     pub max_ids: usize,
+    /// Users of a presence request.
+    pub max_users: usize,
     /// Longest time that a request body may take to arrive, in milliseconds.
     pub read_timeout_ms: u64,
     /// Longest time for an answer about a token, in milliseconds.
@@ -51,6 +54,7 @@ impl Default for Config {
         Self {
             max_page: 200,
             max_ids: 1_000,
+            max_users: 100,
             read_timeout_ms: 15_000,
             ask_timeout_ms: 5_000,
             admins: Vec::new(),
@@ -76,6 +80,9 @@ impl Config {
         if !(1..=10 * 366 * 24 * 3600).contains(&self.revocation_seconds) {
             let reason = "must lie between 1 and 316224000 (ten years)";
             problems.push(("revocation_seconds".into(), reason.into()));
+        }
+        if !(1..=1_000).contains(&self.max_users) {
+            problems.push(("max_users".into(), "must lie between 1 and 1000".into()));
         }
         for (path, value) in [
             ("read_timeout_ms", self.read_timeout_ms),
@@ -128,6 +135,7 @@ pub fn routes(api: Arc<Api>) -> Router {
         .route("/api/notify/viewed", post(inbox::viewed))
         .route("/api/notify/delete", delete(inbox::delete))
         .route("/api/sessions/revoke", post(revoke::revoke))
+        .route("/api/presence", get(presence::presence))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .with_state(api)

@@ -116,7 +116,7 @@ fn every_mistake_is_told_at_once_with_its_path_and_the_known_names() {
     );
     let expected = [
         "api.admins[1]: there is no ingest.keys.nobody",
-        "api.max_pages: is not known here; known: max_page, max_ids, read_timeout_ms, ask_timeout_ms, admins, max_revocations, revocation_seconds",
+        "api.max_pages: is not known here; known: max_page, max_ids, max_users, read_timeout_ms, ask_timeout_ms, admins, max_revocations, revocation_seconds",
         "app.drain_timeout_ms: must lie between 1 and 3600000",
         "app.lisen: is not known here; known: listen, data, dev_tokens_for_everyone, drain_timeout_ms",
         "auth.jwt.issuers[0]: must be a text in quotes, not 1",

@@ -23,6 +23,7 @@ mod nats_ingest;
 mod operations;
 mod origin;
 mod page;
+mod presence;
 mod programs;
 mod publish;
 mod revoke;
