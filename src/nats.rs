@@ -1,9 +1,11 @@
 //! The connection to NATS that a node shares: one client, which reconnects by itself.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{Client, ConnectOptions};
+use async_nats::{Client, ConnectOptions, Event};
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::secret::Secret;
 
@@ -90,6 +92,33 @@ impl Config {
 pub struct Nats {
     pub client: Client,
     pub prefix: String,
+    pub pulse: watch::Receiver<Pulse>,
+}
+
+/// What became of the connection since it was first made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pulse {
+    pub connected: bool,
+    /// How often it was lost.
+    pub lost: u64,
+    /// How often a subscription was too slow, so that messages for it were dropped.
+    pub slow: u64,
+}
+
+impl Pulse {
+    /// Whether the event changed anything.
+    fn note(&mut self, event: &Event) -> bool {
+        match event {
+            Event::Connected => self.connected = true,
+            Event::Disconnected => {
+                self.connected = false;
+                self.lost += 1;
+            }
+            Event::SlowConsumer(_) => self.slow += 1,
+            _ => return false,
+        }
+        true
+    }
 }
 
 /// Why there is no connection at the start.
@@ -113,7 +142,18 @@ pub async fn connect(config: &Config) -> Result<Nats, NatsError> {
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| failed(error.to_string()))?;
     let most = Duration::from_millis(config.reconnect_most_ms);
+    let (beat, pulse) = watch::channel(Pulse {
+        connected: true,
+        ..Pulse::default()
+    });
+    let beat = Arc::new(beat);
     let mut options = ConnectOptions::new()
+        .event_callback(move |event| {
+            let beat = Arc::clone(&beat);
+            async move {
+                beat.send_if_modified(|pulse| pulse.note(&event));
+            }
+        })
         .name("quick-notify")
         .connection_timeout(Duration::from_millis(config.connect_timeout_ms))
         .request_timeout(Some(Duration::from_millis(config.request_timeout_ms)))
@@ -129,5 +169,6 @@ pub async fn connect(config: &Config) -> Result<Nats, NatsError> {
     Ok(Nats {
         client,
         prefix: config.prefix.clone(),
+        pulse,
     })
 }

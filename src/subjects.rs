@@ -9,6 +9,8 @@
 //! | `PREFIX.in.topic.TOKEN`, `PREFIX.in.everyone.TOKEN` | the same for a topic (its name) and for everyone (any token, such as an id) |
 //! | `PREFIX.door.user.TOKEN` … | the nodes' own: what their doors accepted. Producers must not be allowed to publish there |
 //! | `PREFIX.dead.REASON` | dead letters |
+//! | `PREFIX.topic.all`, `PREFIX.topic.user.TOKEN` | the nodes' own, where NATS is the topic: what every node must hear, and what is for one user |
+//! | `PREFIX.topic.echo.NODE` | the nodes' own: what a node tells itself, to learn that the server has got all before it |
 //!
 //! A TOKEN is a name that NATS takes as one subject token, see [`token`].
 
@@ -39,6 +41,31 @@ pub fn roll(user: &str) -> String {
 
 /// The sorted set of the nodes that are alive, by the end of their lease.
 pub const NODES: &str = "stomp::nodes";
+
+/// What every node must hear, where NATS is the topic.
+pub fn topic_all(prefix: &str) -> String {
+    format!("{prefix}.topic.all")
+}
+
+/// What the nodes hear that hold a session of `user`.
+pub fn topic_user(prefix: &str, user: &str) -> String {
+    format!("{prefix}.topic.user.{}", token(user))
+}
+
+/// What a node tells itself.
+pub fn topic_echo(prefix: &str, node: &str) -> String {
+    format!("{prefix}.topic.echo.{node}")
+}
+
+/// The key-value bucket of the nodes' leases, by their names.
+pub fn nodes_bucket(prefix: &str) -> String {
+    format!("{prefix}-nodes")
+}
+
+/// The key-value bucket of the users' sessions, by the users' tokens.
+pub fn roll_bucket(prefix: &str) -> String {
+    format!("{prefix}-roll")
+}
 
 /// `name` as one subject token: letters, digits, `-` and `_` stand for themselves, every other octet of its UTF-8 is `=` and two hex digits.
 ///

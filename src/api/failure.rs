@@ -46,15 +46,6 @@ impl Failure {
         }
     }
 
-    pub fn forbidden(reason: String) -> Self {
-        Self {
-            status: StatusCode::FORBIDDEN,
-            code: "forbidden",
-            field: Some("X-API-Key".into()),
-            reason,
-        }
-    }
-
     pub fn unavailable(reason: String) -> Self {
         Self {
             status: StatusCode::SERVICE_UNAVAILABLE,
@@ -93,12 +84,7 @@ impl From<NoKey> for Failure {
 
 impl From<TopicError> for Failure {
     fn from(error: TopicError) -> Self {
-        Self {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            code: "unavailable",
-            field: None,
-            reason: error.to_string(),
-        }
+        Self::unavailable(error.to_string())
     }
 }
 

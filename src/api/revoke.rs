@@ -40,9 +40,8 @@ pub async fn revoke(State(api): State<Arc<Api>>, request: Request) -> Result<Res
     let (parts, body) = request.into_parts();
     let by = api.keys.caller(&parts.headers, api.open, "revoking")?;
     if !api.open && !api.config.admins.iter().any(|admin| admin == by) {
-        return Err(Failure::forbidden(format!(
-            "{by} may not revoke: it is not among api.admins"
-        )));
+        let reason = format!("{by} may not revoke: it is not among api.admins");
+        return Err(Failure::forbidden("X-API-Key", reason));
     }
     let asked = read(&api, body).await?;
     let revocation = asked.accept(wall_clock(), api.config.revocation_seconds)?;

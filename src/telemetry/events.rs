@@ -154,6 +154,11 @@ pub fn roll_alone() {
     counter!(names::ROLL_ALONE).increment(1);
 }
 
+/// The roll can't be used while the topic is heard.
+pub fn roll_away(reason: &str) {
+    tracing::error!(reason, "the roll is away: sessions are counted on this node alone");
+}
+
 /// This node's lease had ended, or the roll was lost.
 pub fn roll_lapsed() {
     counter!(names::ROLL_LAPSED).increment(1);

@@ -25,6 +25,8 @@ pub struct Here {
 struct Inner {
     /// This node's name on the roll. One that lost its lease is never used again.
     node: Arc<str>,
+    /// Names that it had before, the last ones: wherever they may still stand, they are to be taken away.
+    former: VecDeque<Arc<str>>,
     users: HashMap<Arc<str>, User>,
     /// Numbers of places; never reused.
     next: u64,
@@ -93,11 +95,15 @@ pub struct Put {
     pub cap: u32,
 }
 
+/// More changes of name in the time of one lease are unlikely.
+const FORMER: usize = 8;
+
 impl Here {
     pub fn new() -> Self {
         Self {
             inner: Mutex::new(Inner {
                 node: name(),
+                former: VecDeque::new(),
                 users: HashMap::new(),
                 next: 0,
                 wanted: Vec::new(),
@@ -260,11 +266,17 @@ impl Here {
         Arc::clone(&self.lock().node)
     }
 
+    pub fn former(&self) -> Vec<Arc<str>> {
+        self.lock().former.iter().cloned().collect()
+    }
+
     /// Takes a new name; every place is to be put on the roll under it.
     pub fn rename(&self) -> Arc<str> {
         let mut inner = self.lock();
         let inner = &mut *inner;
-        inner.node = name();
+        let former = std::mem::replace(&mut inner.node, name());
+        inner.former.push_front(former);
+        inner.former.truncate(FORMER);
         inner.left = Vec::new();
         inner.round = Vec::new();
         for (user, known) in &mut inner.users {
@@ -429,6 +441,17 @@ impl Inner {
         let places = &mut self.users.get_mut(user)?.places;
         places.iter_mut().find(|place| place.number == number)
     }
+}
+
+/// A place as the roll names it.
+pub fn place(node: &str, number: u64) -> String {
+    format!("{node}:{number}")
+}
+
+/// The node and the number of a place.
+pub fn of_place(place: &str) -> Option<(&str, u64)> {
+    let (node, number) = place.split_once(':')?;
+    Some((node, number.parse().ok()?))
 }
 
 /// 64 random bits: enough for a name that nobody else has.

@@ -11,8 +11,10 @@
 //! - While the server behind it is away, sessions are admitted and counted on this node alone; when it is back, those over the cap lose
 //!   their [`Seat`], newest first.
 
+mod ear;
 mod here;
 pub mod local;
+mod nats;
 mod redis;
 pub mod wire;
 
@@ -50,6 +52,8 @@ pub struct Config {
     /// How long the sessions of a node count that is not heard of, and how often a node is heard of, in milliseconds.
     pub lease_ms: u64,
     pub renew_ms: u64,
+    /// How the roll is kept where NATS is the topic.
+    pub nats: nats::Config,
     /// How long a user's roll is kept when no node confirms it, in seconds; nodes do so three times in that time.
     pub roll_ttl_seconds: u64,
 }
@@ -61,6 +65,7 @@ pub enum Adapter {
     #[default]
     Local,
     Redis,
+    Nats,
 }
 
 impl Default for Config {
@@ -77,6 +82,7 @@ impl Default for Config {
             lease_ms: 5_000,
             renew_ms: 1_000,
             roll_ttl_seconds: 3_600,
+            nats: nats::Config::default(),
         }
     }
 }
@@ -105,12 +111,16 @@ impl Config {
             let reason = "must be half of topic.lease_ms at most, so that one late renewal ends no lease";
             problems.push(("renew_ms".into(), reason.into()));
         }
+        if !(1..=5).contains(&self.nats.replicas) {
+            problems.push(("nats.replicas".into(), "must lie between 1 and 5".into()));
+        }
         problems
     }
 
     /// Whether the adapter talks to NATS.
     pub fn needs_nats(&self) -> bool {
         match self.adapter {
+            Adapter::Nats => true,
             Adapter::Local | Adapter::Redis => false,
         }
     }
@@ -119,7 +129,7 @@ impl Config {
     pub fn needs_redis(&self) -> bool {
         match self.adapter {
             Adapter::Redis => true,
-            Adapter::Local => false,
+            Adapter::Local | Adapter::Nats => false,
         }
     }
 
@@ -144,7 +154,7 @@ impl Config {
 pub async fn build(
     config: &Config,
     redis: &redis_server::Config,
-    _nats: Option<&Nats>,
+    nats: Option<&Nats>,
     listener: Arc<dyn Listener>,
 ) -> Result<Arc<dyn Topic>, TopicError> {
     match config.adapter {
@@ -152,6 +162,10 @@ pub async fn build(
         Adapter::Redis => {
             let server = redis_server::Redis::new(redis).map_err(TopicError::Refused)?;
             Ok(Arc::new(redis::Redis::start(config, server, listener).await))
+        }
+        Adapter::Nats => {
+            let nats = nats.ok_or_else(|| TopicError::Refused("there is no connection to NATS".into()))?;
+            Ok(Arc::new(nats::OverNats::start(config, nats.clone(), listener).await))
         }
     }
 }

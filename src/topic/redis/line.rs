@@ -60,7 +60,7 @@ pub async fn supervise(shared: Arc<Shared>, tried: oneshot::Sender<()>) {
             events::topic_down(&lost);
         }
         drop(tried.take());
-        shared.here.deaf();
+        shared.ear.here.deaf();
         let wait = tokio::time::sleep(delays.delay());
         if shared.end.run_until_cancelled(wait).await.is_none() {
             return;
@@ -72,35 +72,36 @@ pub async fn supervise(shared: Arc<Shared>, tried: oneshot::Sender<()>) {
 struct Connected<'a> {
     shared: &'a Shared,
     link: Link,
-    ear: Arc<Ear>,
+    pulse: Arc<Pulse>,
 }
 
 /// What is known of the hearing connection where its bytes are read.
 #[derive(Default)]
-struct Ear {
+struct Pulse {
     heard: AtomicU64,
     closed: Notify,
 }
 
 impl<'a> Connected<'a> {
     async fn make(shared: &'a Arc<Shared>) -> RedisResult<Self> {
-        let ear = Arc::new(Ear::default());
+        let pulse = Arc::new(Pulse::default());
         let sender = {
-            let (shared, ear) = (Arc::clone(shared), Arc::clone(&ear));
+            let (shared, pulse) = (Arc::clone(shared), Arc::clone(&pulse));
             move |push: PushInfo| {
                 match (push.kind, push.data.get(1)) {
                     (PushKind::Message, Some(Value::BulkString(bytes))) => {
-                        ear.heard.fetch_add(1, Ordering::Relaxed);
-                        shared.hear(bytes);
+                        pulse.heard.fetch_add(1, Ordering::Relaxed);
+                        // Where the bytes are read: when this node is too slow Redis notices, and nothing piles up here.
+                        shared.ear.hear(bytes);
                     }
-                    (PushKind::Disconnection, _) => ear.closed.notify_one(),
+                    (PushKind::Disconnection, _) => pulse.closed.notify_one(),
                     _ => {}
                 }
                 Ok::<(), SendError>(())
             }
         };
         let link = shared.redis.link(sender).await?;
-        let mut connected = Self { shared, link, ear };
+        let mut connected = Self { shared, link, pulse };
         connected.link.ear.subscribe(subjects::NOTIFY_CHANNEL).await?;
         while connected.subscribe().await?.is_continue() {}
         connected.begin_roll().await?;
@@ -122,15 +123,15 @@ impl<'a> Connected<'a> {
         loop {
             tokio::select! {
                 () = self.shared.end.cancelled() => return Ok(()),
-                () = self.ear.closed.notified() => return Err(closed()),
+                () = self.pulse.closed.notified() => return Err(closed()),
                 () = self.shared.doubt.notified() => self.ping().await?,
                 _ = ping.tick() => self.ping().await?,
                 _ = renew.tick() => self.renew().await?,
-                () = self.shared.here.work.notified() => {}
+                () = self.shared.ear.here.work.notified() => {}
             }
             // A batch of each kind at once, and then a look at the rest: nothing waits long for anything else.
             if self.work().await?.is_continue() {
-                self.shared.here.work.notify_one();
+                self.shared.ear.here.work.notify_one();
             }
         }
     }
@@ -139,7 +140,7 @@ impl<'a> Connected<'a> {
         let subscribed = self.subscribe().await?;
         let unsubscribed = self.unsubscribe().await?;
         let placed = self.place().await?;
-        events::topic_channels(self.shared.here.users());
+        events::topic_channels(self.shared.ear.here.users());
         let more = [subscribed, unsubscribed, placed].iter().any(ControlFlow::is_continue);
         Ok(if more {
             ControlFlow::Continue(())
@@ -149,13 +150,13 @@ impl<'a> Connected<'a> {
     }
 
     async fn subscribe(&mut self) -> RedisResult<ControlFlow<()>> {
-        let wanted = self.shared.here.wanted(CHANNELS);
+        let wanted = self.shared.ear.here.wanted(CHANNELS);
         if wanted.is_empty() {
             return Ok(ControlFlow::Break(()));
         }
         let channels: Vec<_> = wanted.iter().map(|user| subjects::user_channel(user)).collect();
         self.link.ear.subscribe(&channels).await?;
-        if self.shared.here.heard(&wanted) {
+        if self.shared.ear.here.heard(&wanted) {
             self.shared.line.send_modify(|line| line.breaks += 1);
         }
         Ok(ControlFlow::Continue(()))
@@ -165,7 +166,7 @@ impl<'a> Connected<'a> {
         let config = &self.shared.config;
         let linger = Duration::from_millis(config.linger_ms);
         let bound = config.max_lingering;
-        let gone = self.shared.here.gone(Instant::now(), linger, bound, CHANNELS);
+        let gone = self.shared.ear.here.gone(Instant::now(), linger, bound, CHANNELS);
         if gone.is_empty() {
             return Ok(ControlFlow::Break(()));
         }
@@ -176,11 +177,11 @@ impl<'a> Connected<'a> {
 
     /// Takes places off the roll, and puts places on it.
     async fn place(&mut self) -> RedisResult<ControlFlow<()>> {
-        let (left, off) = (self.shared.here.left(PLACES), self.shared.here.off(PLACES));
+        let (left, off) = (self.shared.ear.here.left(PLACES), self.shared.ear.here.off(PLACES));
         let Some(up) = self.current() else {
             return Ok(ControlFlow::Break(()));
         };
-        let node = self.shared.here.node();
+        let node = self.shared.ear.here.node();
         Roll::of(&up, &self.shared.config, &node).remove(&left).await?;
         self.put(&up, &node, &off).await?;
         Ok(if left.is_empty() && off.is_empty() {
@@ -192,11 +193,11 @@ impl<'a> Connected<'a> {
 
     async fn put(&self, up: &Up, node: &str, puts: &[Put]) -> RedisResult<()> {
         let roll = Roll::of(up, &self.shared.config, node);
-        let all = roll.put(puts).await?;
+        let all = roll.put(puts, &self.shared.ear.here.former()).await?;
         // Whoever left while this was under way must not stay there.
-        roll.remove(&self.shared.here.missing(puts)).await?;
+        roll.remove(&self.shared.ear.here.missing(puts)).await?;
         for (put, over) in puts.iter().zip(all) {
-            let places = self.shared.over(&put.user, &over);
+            let places = self.shared.ear.over(&put.user, &over);
             if !places.is_empty() {
                 let user = put.user.to_string();
                 let told = wire::over(&Over { user, places });
@@ -212,9 +213,9 @@ impl<'a> Connected<'a> {
 
     /// Asks whether both connections live. Answers stand in a line behind what is heard: while that comes, the line lives.
     async fn ping(&mut self) -> RedisResult<()> {
-        let before = self.ear.heard.load(Ordering::Relaxed);
+        let before = self.pulse.heard.load(Ordering::Relaxed);
         match roll::ping(&mut self.link.ear, &mut self.link.mouth).await {
-            Err(error) if error.is_timeout() && self.ear.heard.load(Ordering::Relaxed) > before => {}
+            Err(error) if error.is_timeout() && self.pulse.heard.load(Ordering::Relaxed) > before => {}
             answered => answered?,
         }
         self.shared.update(|up| up.doubted = false);
@@ -223,7 +224,7 @@ impl<'a> Connected<'a> {
 
     async fn renew(&mut self) -> RedisResult<()> {
         let config = &self.shared.config;
-        let node = self.shared.here.node();
+        let node = self.shared.ear.here.node();
         let Some(nodes) = roll::renew(&self.link.keys, &node, config.lease()).await? else {
             events::roll_lapsed();
             return self.begin_roll().await;
@@ -231,7 +232,7 @@ impl<'a> Connected<'a> {
         self.shared.update(|up| up.nodes = Arc::new(nodes));
         // Three times within the time to live: one that is missed does no harm.
         let share = config.renew_ms as f64 * 3.0 / (config.roll_ttl_seconds as f64 * 1_000.0);
-        let puts = self.shared.here.confirm(share.min(1.0));
+        let puts = self.shared.ear.here.confirm(share.min(1.0));
         if let Some(up) = self.current() {
             for puts in puts.chunks(PLACES) {
                 self.put(&up, &node, puts).await?;
@@ -242,25 +243,25 @@ impl<'a> Connected<'a> {
 
     /// Begins a lease under a new name; every place is to be put on the roll under it.
     async fn begin_roll(&mut self) -> RedisResult<()> {
-        let before = self.shared.here.node();
-        let node = self.shared.here.rename();
+        let node = self.shared.ear.here.rename();
+        let former = self.shared.ear.here.former();
         let lease = self.shared.config.lease();
-        let nodes = Arc::new(roll::begin(&self.link.keys, &node, &before, lease).await?);
+        let nodes = Arc::new(roll::begin(&self.link.keys, &node, &former, lease).await?);
         self.shared.set(Some(Up {
             link: self.link.clone(),
             nodes,
             doubted: false,
         }));
-        self.shared.here.work.notify_one();
+        self.shared.ear.here.work.notify_one();
         Ok(())
     }
 
     /// Takes this node off the roll, its places first: others may think its lease good for a moment longer.
     async fn leave(&mut self) {
-        let node = self.shared.here.node();
+        let node = self.shared.ear.here.node();
         if let Some(up) = self.current() {
             let roll = Roll::of(&up, &self.shared.config, &node);
-            for left in self.shared.here.all().chunks(PLACES) {
+            for left in self.shared.ear.here.all().chunks(PLACES) {
                 if roll.remove(left).await.is_err() {
                     break;
                 }

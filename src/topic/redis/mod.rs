@@ -18,8 +18,8 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::roll::{Answer, Nodes, Roll};
-use super::here::Here;
-use super::wire::{self, Told};
+use super::ear::Ear;
+use super::wire;
 use super::{Config, Entered, Line, Listener, Seat, Topic, TopicError};
 use crate::domain::envelope::Envelope;
 use crate::domain::notification::Audience;
@@ -41,8 +41,7 @@ pub struct Redis {
 struct Shared {
     config: Config,
     redis: redis::Redis,
-    listener: Arc<dyn Listener>,
-    here: Here,
+    ear: Ear,
     line: watch::Sender<Line>,
     /// The connections, while they are good.
     link: RwLock<Option<Up>>,
@@ -66,8 +65,7 @@ impl Redis {
         let shared = Arc::new(Shared {
             config: config.clone(),
             redis,
-            listener,
-            here: Here::new(),
+            ear: Ear::new(config, listener),
             line: watch::Sender::new(Line { up: false, breaks: 0 }),
             link: RwLock::new(None),
             doubt: Notify::new(),
@@ -159,12 +157,12 @@ impl Topic for Redis {
     async fn enter(&self, user: &Arc<str>, seat: Arc<dyn Seat>, cap: u32) -> Result<Entered, TopicError> {
         let shared = &self.shared;
         let up = shared.up();
-        let came = shared.here.enter(user, seat, cap, up.is_none(), wall_clock())?;
+        let came = shared.ear.here.enter(user, seat, cap, up.is_none(), wall_clock())?;
         let number = came.number;
         // From here on whatever ends this, also its caller's patience, takes the place back.
         let entered = {
             let (shared, user) = (Arc::clone(shared), Arc::clone(user));
-            Entered::new(move || shared.here.leave(&user, number, Instant::now()))
+            Entered::new(move || shared.ear.here.leave(&user, number, Instant::now()))
         };
         let Some(up) = up else {
             events::roll_alone();
@@ -174,12 +172,12 @@ impl Topic for Redis {
             let config = &shared.config;
             let roll = Roll::of(&up, config, &came.node);
             match timeout(config.roll_timeout(), roll.enter(user, number, cap)).await {
-                Ok(Ok(Answer::In(since, _))) => shared.here.entered(user, number, &came.node, since),
+                Ok(Ok(Answer::In(since, _))) => shared.ear.here.entered(user, number, &came.node, since),
                 Ok(Ok(Answer::Full(count))) => return Err(TopicError::Full(count)),
                 Ok(Err(_)) | Err(_) => {
                     shared.doubt();
                     events::roll_alone();
-                    shared.here.alone(user, number)?;
+                    shared.ear.here.alone(user, number)?;
                 }
             }
             Ok(())
@@ -188,7 +186,7 @@ impl Topic for Redis {
             if let Some(heard) = came.heard
                 && timeout(shared.config.subscribe_timeout(), heard).await.is_err()
             {
-                shared.here.late(user);
+                shared.ear.here.late(user);
             }
             Ok::<_, TopicError>(())
         };
@@ -200,7 +198,7 @@ impl Topic for Redis {
         let unavailable = |reason: String| TopicError::Unavailable(reason);
         let up = self.shared.up();
         let up = up.ok_or_else(|| unavailable("there is no connection to Redis".into()))?;
-        let node = self.shared.here.node();
+        let node = self.shared.ear.here.node();
         Roll::of(&up, &self.shared.config, &node)
             .count(users)
             .await
@@ -253,35 +251,5 @@ impl Shared {
     fn doubt(&self) {
         self.update(|up| up.doubted = true);
         self.doubt.notify_one();
-    }
-
-    /// What came over a channel. Called where the bytes are read: when this node is too slow Redis notices, and nothing piles up here.
-    fn hear(&self, bytes: &[u8]) {
-        match wire::read(bytes, self.config.max_envelope) {
-            Ok(Told::Envelope(envelope)) => {
-                events::topic_heard();
-                self.listener.hear(envelope);
-            }
-            Ok(Told::Revoked(revocation)) => self.listener.revoked(&revocation),
-            Ok(Told::Over(over)) => drop(self.over(&over.user, &over.places)),
-            Err(unread) => events::topic_unread(unread.code()),
-        }
-    }
-
-    /// These places of a user are over the cap: the ones of this node give up. Answers with the others.
-    fn over(&self, user: &str, places: &[String]) -> Vec<String> {
-        let node = self.here.node();
-        let mut others = Vec::new();
-        for place in places {
-            match roll::of_place(place) {
-                Some((of, number)) if *of == *node => {
-                    if self.here.give_up(user, number) {
-                        events::roll_given_up();
-                    }
-                }
-                _ => others.push(place.clone()),
-            }
-        }
-        others
     }
 }

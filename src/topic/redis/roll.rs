@@ -8,7 +8,7 @@
 //! and a node that has just come can't be taken for one. All times are Redis's own.
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use ::redis::{ErrorKind, RedisError, RedisResult, Script};
@@ -17,7 +17,7 @@ use futures_util::future::{try_join, try_join_all};
 use crate::domain::time::EpochMs;
 use crate::redis::Keys;
 use crate::subjects;
-use crate::topic::here::{Left, Put};
+use crate::topic::here::{self, Left, Put, place};
 
 /// Who is alive, and until when without further notice.
 #[derive(Debug, Clone, Default)]
@@ -32,14 +32,14 @@ pub enum Answer {
     Full(u32),
 }
 
-/// Renews this node's lease. ARGV: node, lease in ms, "new" for a first one, the name before it.
+/// Renews this node's lease. ARGV: node, lease in ms, "new" for a first one, and the node's names before it.
 static RENEW: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
-if ARGV[4] ~= '' then redis.call('ZREM', KEYS[1], ARGV[4]) end
+for i = 4, #ARGV do redis.call('ZREM', KEYS[1], ARGV[i]) end
 if ARGV[1] ~= '' then
   if ARGV[3] ~= 'new' and not redis.call('ZSCORE', KEYS[1], ARGV[1]) then return {} end
   redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
@@ -57,14 +57,16 @@ return nodes
 });
 
 /// Puts a place on a user's roll. ARGV: "enter" (not beyond the cap) or the time at which it entered, cap, time to live in ms, the place, the
-/// number of living nodes, the living, the dead.
+/// number of living nodes, the living, the number of the node's names before this one, the place under them, the dead.
 static ENTER: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
 local live, dead, unknown, here = {}, {}, {'unknown'}, 0
 local nodes = tonumber(ARGV[5])
 for i = 6, 5 + nodes do live[ARGV[i]] = true end
-for i = 6 + nodes, #ARGV do dead[ARGV[i]] = true end
+local former = 6 + nodes
+for i = 1, ARGV[former] do redis.call('ZREM', KEYS[1], ARGV[former + i]) end
+for i = former + ARGV[former] + 1, #ARGV do dead[ARGV[i]] = true end
 for _, place in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
   local node = string.match(place, '^[^:]*')
   if live[node] then
@@ -103,25 +105,14 @@ impl Nodes {
     }
 }
 
-/// A place as the roll names it.
-pub fn place(node: &str, number: u64) -> String {
-    format!("{node}:{number}")
-}
-
-/// The node and the number of a place.
-pub fn of_place(place: &str) -> Option<(&str, u64)> {
-    let (node, number) = place.split_once(':')?;
-    Some((node, number.parse().ok()?))
-}
-
-/// Begins `node`'s lease, in place of the one that it had under the name `before`.
-pub async fn begin(keys: &Keys, node: &str, before: &str, lease: Duration) -> RedisResult<Nodes> {
-    leases(keys, node, "new", before, lease).await
+/// Begins `node`'s lease, in place of those that it may have under its former names.
+pub async fn begin(keys: &Keys, node: &str, former: &[Arc<str>], lease: Duration) -> RedisResult<Nodes> {
+    leases(keys, node, "new", former, lease).await
 }
 
 /// Renews `node`'s lease; `None` when there is none any more.
 pub async fn renew(keys: &Keys, node: &str, lease: Duration) -> RedisResult<Option<Nodes>> {
-    let nodes = leases(keys, node, "again", "", lease).await?;
+    let nodes = leases(keys, node, "again", &[], lease).await?;
     Ok(Some(nodes).filter(|nodes| nodes.0.contains_key(node)))
 }
 
@@ -135,11 +126,15 @@ pub async fn end(keys: &Keys, node: &str) -> RedisResult<()> {
         .await
 }
 
-async fn leases(keys: &Keys, node: &str, how: &str, before: &str, lease: Duration) -> RedisResult<Nodes> {
+async fn leases(keys: &Keys, node: &str, how: &str, former: &[Arc<str>], lease: Duration) -> RedisResult<Nodes> {
     // Counted from before the question, so never for longer than Redis does.
     let asked = Instant::now();
     let mut script = RENEW.key(subjects::NODES);
-    script.arg(node).arg(lease.as_millis() as u64).arg(how).arg(before);
+    script
+        .arg(node)
+        .arg(lease.as_millis() as u64)
+        .arg(how)
+        .arg(former.iter().map(|name| &**name).collect::<Vec<_>>());
     let found: Vec<(String, u64)> = script.invoke_async(&mut keys.clone()).await?;
     let until = |left| asked + Duration::from_millis(left);
     Ok(Nodes(
@@ -162,15 +157,15 @@ const MOST_LOOKS: usize = 5;
 
 impl Roll<'_> {
     pub async fn enter(&self, user: &str, number: u64, cap: u32) -> RedisResult<Answer> {
-        self.ask(user, "enter", number, cap).await
+        self.ask(user, "enter", number, cap, &[]).await
     }
 
-    /// Puts places on, whatever the caps; the answer says for each who is over.
-    pub async fn put(&self, puts: &[Put]) -> RedisResult<Vec<Vec<String>>> {
+    /// Puts places on, whatever the caps, in place of what may stand there under former names; the answer says for each who is over.
+    pub async fn put(&self, puts: &[Put], former: &[Arc<str>]) -> RedisResult<Vec<Vec<String>>> {
         // One after the other into the same connection, without waiting in between.
         let asked = puts.iter().map(async |put| {
             let entered = put.entered.to_string();
-            match self.ask(&put.user, &entered, put.number, put.cap).await? {
+            match self.ask(&put.user, &entered, put.number, put.cap, former).await? {
                 Answer::In(_, over) => Ok(over),
                 Answer::Full(_) => Ok(Vec::new()),
             }
@@ -219,12 +214,13 @@ impl Roll<'_> {
 
     /// Who has a lease, without renewing any.
     async fn look(&self) -> RedisResult<Nodes> {
-        leases(self.keys, "", "again", "", self.lease).await
+        leases(self.keys, "", "again", &[], self.lease).await
     }
 
-    async fn ask(&self, user: &str, how: &str, number: u64, cap: u32) -> RedisResult<Answer> {
+    async fn ask(&self, user: &str, how: &str, number: u64, cap: u32, former: &[Arc<str>]) -> RedisResult<Answer> {
         let key = subjects::roll(user);
         let place = place(self.node, number);
+        let former: Vec<_> = former.iter().map(|name| here::place(name, number)).collect();
         let mut looked = None;
         let mut dead: Vec<String> = Vec::new();
         for _ in 0..MOST_LOOKS {
@@ -234,7 +230,8 @@ impl Roll<'_> {
             }
             let mut script = ENTER.key(&*key);
             script.arg(how).arg(cap).arg(self.ttl.as_millis() as u64).arg(&*place);
-            script.arg(living.len()).arg(&living).arg(&dead);
+            script.arg(living.len()).arg(&living);
+            script.arg(former.len()).arg(&former).arg(&dead);
             let answer: Vec<String> = script.invoke_async(&mut self.keys.clone()).await?;
             let mut words = answer.into_iter();
             let number = |word: Option<String>| word.and_then(|word| word.parse::<i64>().ok()).unwrap_or_default();

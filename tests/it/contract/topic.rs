@@ -1,5 +1,6 @@
 //! What every topic promises, with as many nodes as the adapter can have. What only one of them does is in a file of its own below.
 
+mod broken;
 mod redis;
 
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,6 +19,7 @@ use crate::harness::{eventually, servers, within};
 enum World {
     Alone,
     Redis(servers::Redis),
+    Nats(servers::Nats),
 }
 
 /// A node of the cluster, as its topic sees it.
@@ -71,7 +73,11 @@ impl Chair {
 
 impl World {
     async fn all() -> Vec<Self> {
-        vec![Self::Alone, Self::Redis(servers::Redis::start().await)]
+        vec![
+            Self::Alone,
+            Self::Redis(servers::Redis::start().await),
+            Self::Nats(servers::Nats::start().await),
+        ]
     }
 
     fn config(&self) -> Config {
@@ -79,6 +85,7 @@ impl World {
             adapter: match self {
                 Self::Alone => Adapter::Local,
                 Self::Redis(_) => Adapter::Redis,
+                Self::Nats(_) => Adapter::Nats,
             },
             // Builds run beside the tests.
             publish_timeout_ms: 5_000,
@@ -98,15 +105,55 @@ impl World {
         }
     }
 
+    async fn kill9(&mut self) {
+        match self {
+            Self::Alone => {}
+            Self::Redis(server) => server.kill9().await,
+            Self::Nats(server) => server.kill9().await,
+        }
+    }
+
+    async fn restart(&mut self) {
+        match self {
+            Self::Alone => {}
+            Self::Redis(server) => server.restart().await,
+            Self::Nats(server) => server.restart().await,
+        }
+    }
+
+    fn stop(&self) {
+        match self {
+            Self::Alone => {}
+            Self::Redis(server) => server.stop(),
+            Self::Nats(server) => server.stop(),
+        }
+    }
+
+    fn cont(&self) {
+        match self {
+            Self::Alone => {}
+            Self::Redis(server) => server.cont(),
+            Self::Nats(server) => server.cont(),
+        }
+    }
+
+    fn nats(&self) -> Option<quick_notify::nats::Config> {
+        match self {
+            Self::Nats(server) => Some(quick_notify::nats::Config {
+                servers: vec![server.url()],
+                ..Default::default()
+            }),
+            _ => None,
+        }
+    }
+
     async fn node(&self) -> Node {
         self.node_with(self.config()).await
     }
 
     async fn node_with(&self, config: Config) -> Node {
         let heard = Arc::new(Heard::default());
-        let topic = topic::build(&config, &self.redis(), None, Arc::clone(&heard) as _)
-            .await
-            .expect("the topic");
+        let topic = build(config, self.redis(), self.nats(), Arc::clone(&heard) as _).await;
         Node { topic, heard }
     }
 
@@ -121,6 +168,22 @@ impl World {
         }
         nodes
     }
+}
+
+/// A topic with connections of its own, as in a process of its own.
+async fn build(
+    config: Config,
+    redis: quick_notify::redis::Config,
+    nats: Option<quick_notify::nats::Config>,
+    listener: Arc<dyn Listener>,
+) -> Arc<dyn Topic> {
+    let nats = match nats {
+        Some(config) => Some(quick_notify::nats::connect(&config).await.expect("a connection")),
+        None => None,
+    };
+    topic::build(&config, &redis, nats.as_ref(), listener)
+        .await
+        .expect("the topic")
 }
 
 fn redis_config(server: &servers::Redis) -> quick_notify::redis::Config {
@@ -268,9 +331,7 @@ async fn an_envelope_comes_as_it_went() {
     }
     for world in World::all().await {
         let whole = Arc::new(Whole::default());
-        let topic = topic::build(&world.config(), &world.redis(), None, Arc::clone(&whole) as _)
-            .await
-            .expect("the topic");
+        let topic = build(world.config(), world.redis(), world.nats(), Arc::clone(&whole) as _).await;
         let _alice = topic
             .enter(&"alice".into(), Arc::new(Chair::default()), 10)
             .await
