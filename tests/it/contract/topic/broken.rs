@@ -63,6 +63,7 @@ async fn the_places_of_a_dead_node_are_free_once_its_lease_is_over() {
         assert!(matches!(node.enter("alice").await, Err(TopicError::Full(10))));
         mortal.die();
         let died = std::time::Instant::now();
+        eventually("its places count no more", async || node.present("alice").await == 0).await;
         eventually("its places are free", async || node.enter("alice").await.is_ok()).await;
         assert!(
             died.elapsed() >= Duration::from_millis(500),

@@ -127,6 +127,34 @@ async fn redis_cutting_off_a_subscriber_is_a_break_like_others() {
     node.heard_to("n").await;
 }
 
+/// Each node enters anew under another name; nobody is counted twice meanwhile.
+#[tokio::test]
+async fn a_line_that_broke_costs_nobody_his_place() {
+    let world = started().await;
+    let nodes = [world.node().await, world.node().await];
+    let chairs: [Arc<Chair>; 4] = Default::default();
+    let mut inside = Vec::new();
+    for (index, chair) in chairs.iter().enumerate() {
+        inside.push(nodes[index % 2].seat("alice", chair, 4).await.expect("a place"));
+    }
+    for round in 1..=3 {
+        let breaks = [nodes[0].up().await.breaks, nodes[1].up().await.breaks];
+        let _: i64 = ask(world.server(), &["CLIENT", "KILL", "TYPE", "pubsub"]).await;
+        for (node, breaks) in nodes.iter().zip(breaks) {
+            node.line("it is up again", |line| line.up && line.breaks > breaks)
+                .await;
+            eventually("four are there", async || node.present("alice").await == 4).await;
+        }
+        assert!(chairs.iter().all(|chair| chair.told() == 0), "round {round}");
+    }
+    // By now what the old names had on the roll is gone.
+    eventually("four are on the roll", async || {
+        ask::<u32>(world.server(), &["ZCARD", "stomp::roll:alice"]).await == 4
+    })
+    .await;
+    assert!(chairs.iter().all(|chair| chair.told() == 0));
+}
+
 /// Redis lost its data without a break of the line, or the lease ended while this node slept: all are on the roll again.
 #[tokio::test]
 async fn a_roll_that_was_lost_is_written_anew() {
