@@ -5,8 +5,8 @@
 //! - A lane is worked on by one node at a time: [`Queue::hold`] waits for it. Within a lane, entries come in the order of their sequences, and
 //!   come again after a crash until they are settled: it may repeat, never lose or reorder. That a node holds a lane saves work; it is no
 //!   fence, for a node that froze may go on with what it had: the record is the fence.
-//! - An id that is still queued, or was settled a moment ago, is not queued twice: the answer is the first entry's, or a conflict when the
-//!   bodies differ.
+//! - An id that is still queued, or was settled a moment ago, is not queued twice: the answer is the first entry's. With another body it is a
+//!   conflict: told at once, or found by the record and kept as a dead letter.
 //! - [`Queue::next`] waits; one consumer a lane. While a batch is in hand, however long, nothing behind it in its lane goes to anybody else.
 //! - [`Queue::settle`] may be forgotten in a crash.
 //! - A dead letter stays until it is replayed: [`Queue::dead`] lists them, [`Queue::replay`] tries one again.

@@ -18,6 +18,7 @@ mod harness;
 mod http;
 mod idempotency;
 mod inbox_rest;
+mod jetstream;
 mod mysql;
 mod nats_ingest;
 mod operations;

@@ -5,6 +5,7 @@ use async_nats::header::{HeaderName, HeaderValue};
 use async_nats::jetstream::context::Context;
 use async_nats::jetstream::message::{PublishMessage, StreamMessage};
 
+use super::entry::Reader;
 use super::lane::Origin;
 use super::publish::refused;
 use crate::queue::{Dead, DeadLetter, QueueError};
@@ -43,11 +44,10 @@ fn pairs(headers: &HeaderMap) -> Vec<(String, String)> {
     pairs
 }
 
-/// Keeps `letters`. Twice does no harm: the server knows them by their sequence.
+/// Keeps `letters`. Twice does no harm: the server knows them by the stream's age and their sequence.
 pub async fn keep(
     context: &Context,
-    prefix: &str,
-    stream: &str,
+    reader: &Reader,
     letters: Vec<DeadLetter>,
     told: Vec<Told>,
 ) -> Result<(), QueueError> {
@@ -65,13 +65,16 @@ pub async fn keep(
             (DETAIL, &letter.detail),
             (SUBJECT, &told.subject),
             (SEQUENCE, &letter.sequence.to_string()),
-            ("Nats-Msg-Id", &format!("{stream}:{}", letter.sequence)),
+            (
+                "Nats-Msg-Id",
+                &format!("{}:{}:{}", reader.stream, reader.created, letter.sequence),
+            ),
         ] {
             headers.insert(name, on_one_line(value));
         }
         let message = PublishMessage::build().payload(letter.payload).headers(headers);
         let sent = context
-            .send_publish(subjects::dead(prefix, letter.reason), message)
+            .send_publish(subjects::dead(&reader.prefix, letter.reason), message)
             .await;
         under_way.push(sent.map_err(|error| refused(&error))?);
     }

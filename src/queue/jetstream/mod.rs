@@ -211,7 +211,7 @@ impl Queue for Jetstream {
                 // Whoever has it now finds the same.
                 return Err(QueueError::Moved);
             }
-            dead::keep(&self.context, &self.nats.prefix, &self.reader.stream, letters, told).await?;
+            dead::keep(&self.context, &self.reader, letters, told).await?;
         }
         lane.settle(through).await
     }
