@@ -2,6 +2,7 @@
 
 mod client;
 mod commands;
+mod dead;
 mod health;
 mod listen;
 mod publish;
@@ -52,6 +53,8 @@ enum Command {
     Listen(listen::ListenArgs),
     /// Ask a running server whether it is ready; for a container's health check.
     Health(health::HealthArgs),
+    /// Look at the dead letters, and replay them.
+    Dead(dead::DeadArgs),
     /// Bring the record's schema and the queue's streams up to date, and exit.
     Migrate(Configuration),
 }
@@ -90,6 +93,7 @@ pub fn main() -> ExitCode {
         Some(Command::Publish(_) | Command::Listen(_) | Command::Health(_)) if !said.is_empty() => Err(
             anyhow::anyhow!("publish, listen and health take no configuration, only the server's URL"),
         ),
+        Some(Command::Dead(args)) => dead::dead(said, args),
         Some(Command::Publish(args)) => publish::publish(args),
         Some(Command::Listen(args)) => listen::listen(args),
         Some(Command::Health(args)) => health::health(args),

@@ -1,6 +1,7 @@
 //! The command line: its help, its commands, their mistakes, and how the server ends.
 
 mod client;
+mod dead;
 mod ending;
 
 use std::path::Path;
@@ -35,7 +36,7 @@ fn data_of(directory: &Path) -> String {
 
 #[test]
 fn help_says_what_there_is_and_how_it_is_used() {
-    let table: [(&[&str], &[&str]); 8] = [
+    let table: [(&[&str], &[&str]); 9] = [
         (
             &["--help"],
             &[
@@ -87,6 +88,10 @@ fn help_says_what_there_is_and_how_it_is_used() {
         (
             &["health", "--help"],
             &["whether it is ready", "[default: http://127.0.0.1:2025]", "--live"],
+        ),
+        (
+            &["dead", "replay", "--help"],
+            &["[NUMBER]...", "--all", "--reason <REASON>", "--config <FILE>"],
         ),
         (
             &["migrate", "--help"],

@@ -81,7 +81,8 @@ pub struct Embedded {
     durability: Durability,
 }
 
-const FILE: &str = "queue.db";
+/// The file in the data directory.
+pub const FILE: &str = "queue.db";
 
 impl Embedded {
     /// Opens (or creates) `queue.db` in `data` and starts the writer, which ends with the last handle.
