@@ -219,7 +219,7 @@ impl Queue for Jetstream {
     async fn dead(&self, after: u64, limit: u32) -> Result<Vec<Dead>, QueueError> {
         let mut letters = Vec::new();
         let mut bytes = 0;
-        let mut next = after + 1;
+        let mut next = after.saturating_add(1);
         while letters.len() < limit as usize && bytes < PAGE_BYTES {
             let Some(letter) = self.letter_from(next).await? else {
                 break;
