@@ -95,7 +95,10 @@ fn help_says_what_there_is_and_how_it_is_used() {
         ),
         (
             &["migrate", "--help"],
-            &["Bring the record's schema up to date", "--config <FILE>"],
+            &[
+                "Bring the record's schema and the queue's streams up to date",
+                "--config <FILE>",
+            ],
         ),
     ];
     for (arguments, words) in table {
