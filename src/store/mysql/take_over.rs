@@ -148,25 +148,25 @@ async fn copy(connection: &mut MySqlConnection) -> Result<(), String> {
         .map_err(failed)?;
     connection.execute(AssertSqlSafe(order_text())).await.map_err(failed)?;
     let mut transaction = connection.begin().await.map_err(failed)?;
+    let after = transaction
+        .execute(AssertSqlSafe(rows_text()))
+        .await
+        .map_err(failed)?
+        .rows_affected();
+    // What was just written is not counted again: before its commit the server looks at each row of an index in the table, too.
     for statement in [
-        &*rows_text(),
-        "insert into notify_receiver (receiver, last_seq) select receiver, max(seq) from notify_log group by receiver",
-        "insert into notify_lane (lane, position, stored) select 0, count(*), count(*) from notify_log",
-        "insert into notify_tally (lane, confirmed) select 0, count(*) from notify_log",
-        "insert into notify_taken_over (name, row_count) select 'notify_log', count(*) from notify_log",
+        "insert into notify_receiver (receiver, last_seq) select receiver, max(seq) from notify_order group by receiver".to_owned(),
+        format!("insert into notify_lane (lane, position, stored) values (0, {after}, {after})"),
+        format!("insert into notify_tally (lane, confirmed) values (0, {after})"),
+        format!("insert into notify_taken_over (name, row_count) values ('notify_log', {after})"),
     ] {
-        transaction
-            .execute(AssertSqlSafe(statement.to_owned()))
-            .await
-            .map_err(failed)?;
+        transaction.execute(AssertSqlSafe(statement)).await.map_err(failed)?;
     }
-    let (before, after): (i64, i64) = sqlx::query_as(
-        "select (select count(*) from notify_log_before), (select row_count from notify_taken_over where name = 'notify_log')",
-    )
-    .fetch_one(&mut *transaction)
-    .await
-    .map_err(failed)?;
-    if before != after {
+    let before: i64 = sqlx::query_scalar("select count(*) from notify_log_before")
+        .fetch_one(&mut *transaction)
+        .await
+        .map_err(failed)?;
+    if before as u64 != after {
         return Err(format!(
             "{BEFORE} has {before} rows, and {after} were copied: nothing was kept; is something writing to it?"
         ));
@@ -190,7 +190,7 @@ fn order_text() -> String {
     let order = format!("order by {CREATED}, {id}");
     format!(
         "create temporary table notify_order (position bigint not null primary key) engine = InnoDB \
-         select id, row_number() over ({order}) as position, row_number() over (partition by {receiver} {order}) as seq \
+         select id, {receiver} as receiver, row_number() over ({order}) as position, row_number() over (partition by {receiver} {order}) as seq \
          from notify_log_before"
     )
 }
