@@ -177,7 +177,7 @@ async fn hear(url: String, user: String, seed: u64, seen: Arc<Seen>) {
 }
 
 async fn one_session(url: &str, user: &str, random: &mut Random, got: &mut Session) -> Result<(), ()> {
-    let mut tab = Tab::try_listen(url, user).await.ok_or(())?;
+    let mut tab = Tab::try_listen(url, user, None).await.ok_or(())?;
     while let Some(frame) = tab.next().await {
         let delivery = crate::harness::delivery(frame);
         got.heard.extend(Heard::of(&delivery));

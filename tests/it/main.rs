@@ -3,17 +3,16 @@
 mod architecture;
 mod auth;
 mod bad_input;
-#[allow(dead_code, unused_imports)] // the same
 mod checker;
 mod cli;
 mod clients;
+mod cluster;
 mod compose;
 mod config;
 mod contract;
 mod crash;
 mod delivery;
 mod disk;
-#[allow(dead_code, unused_imports)] // until the stories of a cluster use it
 mod harness;
 mod http;
 mod idempotency;
@@ -21,6 +20,7 @@ mod inbox_rest;
 mod jetstream;
 mod mysql;
 mod nats_ingest;
+mod nemesis;
 mod operations;
 mod origin;
 mod page;

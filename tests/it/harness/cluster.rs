@@ -1,11 +1,14 @@
 //! Nodes of one installation, as processes: three, with NATS, Redis and PostgreSQL behind lines that the test holds.
 
-use serde_json::Value;
+use std::time::Duration;
+
+use async_nats::jetstream;
 
 use super::adapters::cluster_settings;
 use super::link::{Line, Link};
 use super::servers::{Nats, NatsCluster, Postgres, Redis, free_port};
-use super::{Server, tempdir};
+use super::{Server, lasts, tempdir, within};
+use crate::checker::QueueEnd;
 
 pub struct Cluster {
     pub nats: NatsServers,
@@ -87,7 +90,6 @@ impl Cluster {
         }
     }
 
-    /// Publishes at any of the nodes until one of them takes it, as producers do; answers with the receipt.
     pub fn node_urls(&self) -> Vec<String> {
         self.nodes.iter().map(|node| node.server.url()).collect()
     }
@@ -96,8 +98,18 @@ impl Cluster {
         self.nodes.iter().map(|node| node.server.ws()).collect()
     }
 
-    /// Which node has stored the most since these counts, and all counts now; nodes that don't answer count nothing.
-    pub async fn stored(&self) -> Vec<f64> {
+    /// Which node stores the most just now, or the least.
+    pub async fn busiest(&self, least: bool) -> usize {
+        let before = self.stored().await;
+        lasts(Duration::from_millis(300)).await;
+        let after = self.stored().await;
+        let mut order: Vec<usize> = (0..self.nodes.len()).collect();
+        order.sort_by(|a, b| (after[*a] - before[*a]).total_cmp(&(after[*b] - before[*b])));
+        if least { order[0] } else { order[order.len() - 1] }
+    }
+
+    /// How many each node has stored; one that doesn't answer none.
+    async fn stored(&self) -> Vec<f64> {
         let asked = self
             .nodes
             .iter()
@@ -107,6 +119,29 @@ impl Cluster {
             .into_iter()
             .map(Option::unwrap_or_default)
             .collect()
+    }
+
+    /// Waits until nothing waits in the queue, and says how far it came.
+    pub async fn queue_at_rest(&self) -> QueueEnd {
+        let client = jetstream::new(self.nats_client().await);
+        within("an empty queue", async {
+            let mut tick = tokio::time::interval(Duration::from_millis(50));
+            loop {
+                tick.tick().await;
+                let Ok(mut stream) = client.get_stream("notify").await else {
+                    continue;
+                };
+                let Ok(info) = stream.info().await else { continue };
+                if info.state.messages == 0 {
+                    let last_sequence = info.state.last_sequence.cast_signed();
+                    return QueueEnd::Asked {
+                        last_sequence,
+                        pending: 0,
+                    };
+                }
+            }
+        })
+        .await
     }
 
     /// Of a client that goes past the nodes' lines.
@@ -128,16 +163,6 @@ impl Cluster {
             command.arg(*word);
         }
         command.query_async(&mut connection).await.expect("an answer")
-    }
-
-    /// The first document of a user's presence, asked at this node.
-    pub async fn presence(&self, node: usize, user: &str) -> Value {
-        let path = format!("/api/presence?user={user}");
-        self.nodes[node]
-            .server
-            .get(&path, &[("Authorization", user)])
-            .await
-            .json()
     }
 }
 

@@ -2,13 +2,14 @@
 
 mod adapters;
 mod cluster;
+pub mod crowd;
 mod link;
 pub mod random;
 mod server;
 pub mod servers;
 mod tab;
 
-pub use cluster::{Cluster, NatsServers, Node};
+pub use cluster::Cluster;
 pub use link::Line;
 pub use server::{Answer, Server, tempdir};
 pub use tab::{Delivery, Tab, delivery};
@@ -38,4 +39,11 @@ pub async fn eventually<F: Future<Output = bool>>(what: &str, mut check: impl Fn
         }
     })
     .await;
+}
+
+/// Lets an outage last: what is told is what happens in this time.
+pub async fn lasts(duration: Duration) {
+    tokio::time::interval_at(tokio::time::Instant::now() + duration, duration)
+        .tick()
+        .await;
 }

@@ -81,8 +81,8 @@ impl Tab {
         }
     }
 
-    /// Connects and subscribes where the server may be away or go away.
-    pub async fn try_listen(url: &str, token: &str) -> Option<Self> {
+    /// Connects and subscribes where the server may be away or go away; `last_seq` resumes.
+    pub async fn try_listen(url: &str, token: &str, last_seq: Option<u64>) -> Option<Self> {
         let (socket, _) = tokio_tungstenite::connect_async(url).await.ok()?;
         let mut parser = Parser::of_server(Limits::default());
         parser.set_version(Version::V1_2);
@@ -98,18 +98,27 @@ impl Tab {
             .header("accept-version", "1.2")
             .header("Authorization", token)
             .end();
-        let subscribe = tab
+        let mut subscribe = tab
             .write(Command::Subscribe)
             .header("id", "sub-0")
             .header("destination", "/user/queue/msg")
-            .header("ack", "client-individual")
-            .end();
-        for frame in [connect, subscribe] {
+            .header("ack", "client-individual");
+        if let Some(seq) = last_seq {
+            subscribe = subscribe.header("last-seq", &seq.to_string());
+        }
+        for frame in [connect, subscribe.end()] {
             let text = String::from_utf8(frame.to_vec()).expect("text");
             tab.socket.send(Message::Text(text.into())).await.ok()?;
         }
         let connected = tab.next().await?;
         (connected.command == ServerCommand::Connected).then_some(tab)
+    }
+
+    /// Confirms where the server may go away, and asks for a receipt that bears the id.
+    pub async fn try_ack_told(&mut self, id: &str) -> bool {
+        let frame = self.write(Command::Ack).header("id", id).header("receipt", id).end();
+        let text = String::from_utf8(frame.to_vec()).expect("text");
+        self.socket.send(Message::Text(text.into())).await.is_ok()
     }
 
     /// Confirms where the server may go away.
