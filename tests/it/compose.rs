@@ -2,6 +2,7 @@
 //! against what there is, and each configuration is given to the very program that it is for.
 
 mod balancer;
+mod check;
 mod file;
 mod image;
 mod nodes;

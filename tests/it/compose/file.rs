@@ -122,10 +122,9 @@ pub fn settings(text: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Values as the documented line makes them, one a secret. All digits, or digits with an `e`: what is most easily taken for a number.
-fn filled(name: &str, number: usize) -> String {
-    assert!(name.len() > 2);
-    format!("{}e{number:040}", number + 1)
+/// Values as the documented line makes them, one a secret. All digits: what is most easily taken for a number.
+fn filled(number: usize) -> String {
+    format!("{}{number:040}", number + 1)
 }
 
 pub struct Compose {
@@ -141,10 +140,7 @@ impl Compose {
         each_text(&mut whole, &mut |text| {
             interpolate(text, &mut |name, how| match how {
                 Variable::Default(default) => default,
-                Variable::Required => filled(
-                    name,
-                    required.iter().position(|known| known == name).expect("found before"),
-                ),
+                Variable::Required => filled(required.iter().position(|known| known == name).expect("found before")),
             })
         });
         Self { whole }

@@ -8,7 +8,7 @@ use async_nats::{ConnectOptions, Event};
 
 use super::file::{Compose, seconds, text, venv, words};
 use crate::harness::servers::{NatsCluster, Redis};
-use crate::harness::within;
+use crate::harness::{eventually, within};
 
 fn nats(compose: &Compose) -> Vec<(&String, BTreeMap<String, String>)> {
     let names = compose
@@ -113,7 +113,11 @@ async fn nodes_may_do_everything_and_producers_only_publish() {
         ..Default::default()
     };
     let jetstream = jetstream::new(node.clone());
-    jetstream.create_stream(config).await.expect("three servers keep it");
+    // The three have found each other a moment ago, and may be busy with that for longer than the client waits.
+    eventually("a stream that three servers keep", async || {
+        jetstream.get_or_create_stream(config.clone()).await.is_ok()
+    })
+    .await;
     jetstream
         .publish("notify.door.user.alice", "x".into())
         .await
