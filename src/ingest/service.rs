@@ -12,6 +12,18 @@
 //! requester without an answer (the node died, or was stopped just then) tries again under the same `id` or `Idempotency-Key`. A plain publish
 //! to the subject, without a reply subject, is taken like a request; nobody learns what became of it.
 //!
+//! The other way over NATS goes past this door, straight into the queue's stream (`queue.adapter = "jetstream"`), where the PubAck is the
+//! receipt, and works while every node is away. The subject names the receiver as a token ([`subjects::token`]: letters, digits, `-` and `_` stand for
+//! themselves, every other octet of the UTF-8 is `=` and two hex digits), and the body has to be for that very receiver. What turns out to be
+//! wrong becomes a dead letter: `quick-notify dead list`.
+//!
+//! ```text
+//! nats publish --jetstream notify.in.user.alice '{"receiver":"alice","data":"Hello"}' -H 'Nats-Msg-Id:order-7'
+//! nats publish --jetstream notify.in.user.bob=40example=2Ecom '{"receiver":"bob@example.com","data":"Hello"}'
+//! ```
+//!
+//! `examples/publish_nats.rs` and `examples/publish_nats.py` do both.
+//!
 //! Who may publish is for the NATS server to say, by its permissions on the subject; a message doesn't say who sent it. An idempotency key
 //! needs a name to stand under so that two producers don't hit on each other's by accident: the header `Producer`, or else `nats`. A lie there
 //! harms no more than a lie in `id`, which every producer may choose freely. It is the name of the producer's API key, where it has one: a retry

@@ -1,5 +1,7 @@
 //! Publishing over NATS by request and reply: the same door, another way in.
 
+mod jetstream;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -16,7 +18,7 @@ const PUBLISH: &str = "notify.publish";
 async fn node(nats: &Nats, more: &[(&str, &str)]) -> Server {
     let servers = format!("[\"{}\"]", nats.url());
     let settings = [("ingest.nats", "true"), ("nats.servers", &*servers)];
-    Server::with(&[&settings, more].concat()).await
+    Server::alone(&[&settings, more].concat()).await
 }
 
 async fn producer(nats: &Nats) -> Client {

@@ -32,7 +32,7 @@ async fn died(server: &Server, count: f64) {
 
 #[tokio::test]
 async fn dead_letters_are_listed_shown_and_replayed() {
-    let mut server = Server::start().await;
+    let mut server = Server::alone(&[]).await;
     let data = data_of(server.data());
     let dead = |arguments: &[&str]| run(&in_directory(&data, &[&["dead"], arguments].concat()), &[]);
     server
