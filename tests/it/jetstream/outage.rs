@@ -146,3 +146,49 @@ async fn a_stream_without_room_says_that_it_is_full() {
     })
     .await;
 }
+
+/// What the server had sent and this node had not read is gone with the connection, and the pin is not.
+#[tokio::test]
+async fn a_connection_that_breaks_leaves_nothing_out() {
+    const COUNT: u64 = 4_000;
+    let server = servers::Nats::start().await;
+    let urls = [server.url()];
+    let nats = connect(&urls).await;
+    let flowing = jetstream::Config {
+        prefetch: 400,
+        pin_timeout_ms: 3_000,
+        ..one_lane()
+    };
+    let queue = queue::build(&configured(flowing), Path::new("unused"), Some(&nats))
+        .await
+        .expect("the queue opens");
+    publish(&*queue, 1..=COUNT as usize).await;
+    hold(&*queue).await;
+    let mut last = 0;
+    let mut breaks = 0;
+    while last < COUNT {
+        let most = Most {
+            entries: 50,
+            bytes: 1_000_000,
+        };
+        match within("entries", queue.next(0, most)).await {
+            Ok(entries) => {
+                for entry in &entries {
+                    assert_eq!(entry.sequence, last + 1, "after {breaks} breaks");
+                    last = entry.sequence;
+                }
+                if last / 200 > breaks {
+                    breaks += 1;
+                    nats.client.force_reconnect().await.expect("it begins anew");
+                }
+            }
+            Err(QueueError::Moved) => {
+                hold(&*queue).await;
+                last = 0;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    queue.settle(0, COUNT, Vec::new()).await.expect("settled");
+    settled(&*queue).await;
+}

@@ -106,7 +106,6 @@ async fn a_batch_stays_in_hand_however_long_it_takes() {
     let urls = [server.url()];
     let short = jetstream::Config {
         ack_wait_ms: 1_000,
-        prefetch: 4,
         ..one_lane()
     };
     let (a, b) = (node(&urls, short.clone()).await, node(&urls, short).await);
@@ -131,4 +130,60 @@ async fn a_batch_stays_in_hand_however_long_it_takes() {
     assert_eq!(sequences(&gather(&*a, 18).await), Vec::from_iter(3..=20));
     a.settle(0, 20, Vec::new()).await.expect("settled");
     settled(&*a).await;
+}
+
+#[tokio::test]
+async fn what_is_at_hand_is_bounded_by_number_and_by_size() {
+    let server = servers::Nats::start().await;
+    let urls = [server.url()];
+    let few = jetstream::Config {
+        prefetch: 4,
+        ..one_lane()
+    };
+    let queue = node(&urls, few).await;
+    publish(&*queue, 1..=200).await;
+    let large = |n| NewEntry {
+        payload: Bytes::from(vec![b'x'; 40_000]),
+        ..entry(n)
+    };
+    queue.publish((201..=400).map(large).collect()).await;
+    let stream = async_nats::jetstream::new(connect(&urls).await.client)
+        .get_stream("notify")
+        .await
+        .expect("the stream");
+    let out = async || {
+        let info = stream.consumer_info("lane-0").await.expect("the consumer");
+        info.num_ack_pending
+    };
+    hold(&*queue).await;
+    eventually("it has some at hand", async || out().await >= 4).await;
+    // Longer than a pull lasts: the pin is kept by asking again, and nothing more comes.
+    let more = async {
+        let mut tick = tokio::time::interval(Duration::from_millis(100));
+        loop {
+            tick.tick().await;
+            if out().await > 2 * 4 {
+                return;
+            }
+        }
+    };
+    assert!(
+        tokio::time::timeout(Duration::from_secs(2), more).await.is_err(),
+        "{}",
+        out().await
+    );
+    assert_eq!(sequences(&gather(&*queue, 200).await), Vec::from_iter(1..=200));
+    queue.close().await;
+
+    let small = jetstream::Config {
+        prefetch_bytes: 100_000,
+        ..one_lane()
+    };
+    queue::migrate(&configured(small.clone()), Some(&connect(&urls).await))
+        .await
+        .expect("migrated");
+    let queue = node(&urls, small).await;
+    hold(&*queue).await;
+    let got = sequences(&gather(&*queue, 400).await);
+    assert_eq!(got, Vec::from_iter(1..=400));
 }

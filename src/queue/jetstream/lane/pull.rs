@@ -305,10 +305,11 @@ impl Lane {
 
     /// Looks whether an idle lane is missing something: what was lost on the way, or what a dead node left.
     async fn look(&self, watch: &mut Watch) {
-        let (pin, delivered, lively) = {
+        let (pin, delivered, unsettled, lively) = {
             let mut state = self.lock();
             let lively = std::mem::take(&mut state.lively);
-            (state.pin.clone(), state.order.delivered(), lively)
+            let unsettled = state.ready.len() + state.in_hand.len();
+            (state.pin.clone(), state.order.delivered(), unsettled, lively)
         };
         if lively || self.client.connection_state() != async_nats::connection::State::Connected {
             watch.missing = false;
@@ -319,8 +320,10 @@ impl Lane {
         };
         let pinned = info.priority_groups.first().and_then(|g| g.pinned_client_id.clone());
         let missing = match &pinned {
-            // Twice, for it may be under way.
-            Some(_) if pinned == pin => info.delivered.consumer_sequence != delivered,
+            // Twice, for it may be under way. More that waits for acks than there is here: acks were lost.
+            Some(_) if pinned == pin => {
+                info.delivered.consumer_sequence != delivered || info.num_ack_pending > unsettled
+            }
             _ => false,
         };
         {
@@ -332,7 +335,7 @@ impl Lane {
             } else if missing && watch.missing {
                 tracing::info!(
                     lane = self.number,
-                    "deliveries were lost on the way; the lane begins again"
+                    "deliveries or acks were lost on the way; the lane begins again"
                 );
                 state.order.want_reset();
             }
