@@ -4,6 +4,7 @@
 //! messages or bytes. It never gives up: what fails is tried again, for as long as the lane is open.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::{Message, StatusCode, Subscriber};
@@ -35,6 +36,8 @@ struct Requested {
     sent: Instant,
     /// Not before this is asked again.
     pause: Instant,
+    /// How often the client has connected: what was asked for over another connection doesn't come.
+    connects: u64,
 }
 
 impl Requested {
@@ -45,6 +48,7 @@ impl Requested {
             bytes: 0,
             sent: now.checked_sub(EXPIRES).unwrap_or(now),
             pause: now,
+            connects: 0,
         }
     }
 
@@ -126,6 +130,11 @@ impl Lane {
         let now = Instant::now();
         if now < requested.pause {
             return Ok(requested.pause);
+        }
+        let connects = self.client.statistics().connects.load(Ordering::Relaxed);
+        if requested.connects != connects {
+            requested.connects = connects;
+            requested.forget(Duration::ZERO);
         }
         let expires = EXPIRES.min(self.config.pin_timeout() / 3);
         // The server has answered all that was asked for so long ago; what it said was lost.
