@@ -1,5 +1,6 @@
 //! Housekeeping: ends and removes what retention is over for, and samples the gauges that have to be asked for. It never delivers.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::lifecycle::{Lifecycle, wall_clock};
 use crate::queue::Queue;
-use crate::store::Store;
+use crate::store::{Lane, Store};
 use crate::telemetry::events;
 
 /// What is kept, and for how long.
@@ -77,18 +78,30 @@ pub async fn sample(every: Duration, queue: Arc<dyn Queue>, store: Arc<dyn Store
         }
         match store.lanes().await {
             Ok(lanes) => {
-                for lane in lanes {
-                    let counted = [
-                        ("stored", lane.stored),
-                        ("duplicates", lane.duplicates),
-                        ("transient", lane.transient),
-                        ("refused", lane.refused),
-                    ];
-                    let ended = lane.ended.into_iter().map(|(outcome, count)| (outcome.name(), count));
-                    events::record_sampled(lane.open, counted.into_iter().chain(ended));
-                }
+                let (open, tallies) = sum(lanes);
+                events::record_sampled(open, tallies.into_iter());
             }
             Err(error) => events::record_failed("lanes", &error, 0),
         }
     }
+}
+
+/// What is open, and each tally, over all lanes.
+fn sum(lanes: Vec<Lane>) -> (u64, BTreeMap<&'static str, u64>) {
+    let mut open = 0;
+    let mut tallies = BTreeMap::new();
+    for lane in lanes {
+        open += lane.open;
+        let counted = [
+            ("stored", lane.stored),
+            ("duplicates", lane.duplicates),
+            ("transient", lane.transient),
+            ("refused", lane.refused),
+        ];
+        let ended = lane.ended.into_iter().map(|(outcome, count)| (outcome.name(), count));
+        for (tally, count) in counted.into_iter().chain(ended) {
+            *tallies.entry(tally).or_default() += count;
+        }
+    }
+    (open, tallies)
 }
