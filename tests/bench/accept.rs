@@ -56,7 +56,7 @@ pub fn run(options: &Options, table: &mut Table) -> anyhow::Result<()> {
         );
         let (cpu, _) = figures(Run::cpu_per_million);
         table.row(
-            &format!("{name}: CPU of the server, median"),
+            &format!("{name}: CPU of all servers, median"),
             cpu,
             "s/million",
             Bar::None,
@@ -104,7 +104,7 @@ impl<'a> Bench<'a> {
     fn run(&mut self, seconds: Duration) -> anyhow::Result<Run> {
         // New ones in each run: the server closes those that say nothing for long.
         let mut net = Net::new()?;
-        let mut producers = Producers::open(&mut net, self.server.address, CONNECTIONS)?;
+        let mut producers = Producers::open(&mut net, self.server.door(), CONNECTIONS)?;
         let before = self.server.stored()?;
         let cpu = self.server.cpu()?;
         let mut ready = Vec::new();

@@ -37,13 +37,13 @@ pub fn run(options: &Options, table: &mut Table) -> anyhow::Result<()> {
     let mut net = Net::new()?;
     let mut scratch = line::scratch();
     let plan = Plan {
-        address: server.address,
+        address: server.edge(),
         count,
         heart_beat: "0,0",
         ack: "auto",
     };
     let sessions = Sessions::open(&mut net, &mut scratch, plan)?;
-    let producers = Producers::open(&mut net, server.address, 1)?;
+    let producers = Producers::open(&mut net, server.door(), 1)?;
     let mut bench = Bench {
         net,
         scratch,

@@ -42,7 +42,7 @@ fn measure(
     let mut net = Net::new()?;
     let mut scratch = line::scratch();
     let plan = Plan {
-        address: server.address,
+        address: server.edge(),
         count,
         heart_beat,
         ack: "client-individual",
@@ -59,7 +59,7 @@ fn measure(
     let (memory_then, kernel_then, cpu) = (server.memory()?, machine::kernel_memory()?, server.cpu()?);
     stay(&mut net, &mut scratch, &mut sessions, seconds, beats)?;
     let idle = server.cpu()? - cpu;
-    let mut producers = Producers::open(&mut net, server.address, 1)?;
+    let mut producers = Producers::open(&mut net, server.door(), 1)?;
     producers.send(&wire::post(&wire::notification(r#""everyone":true"#, 0)), 0)?;
     stay(&mut net, &mut scratch, &mut sessions, SETTLE, beats)?;
     let memory_last = server.memory()?;

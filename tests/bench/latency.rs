@@ -32,8 +32,9 @@ const STRIDE: u64 = 7_919;
 pub fn run(options: &Options, table: &mut Table) -> anyhow::Result<()> {
     let seconds = options.time(20.0, 2.0);
     let rate = options.pick(options.rate, 2_000, 500);
+    let array = options.array.unwrap_or(1) as usize;
     let plan = |server: &Server| Plan {
-        address: server.address,
+        address: server.edge(),
         count: options.pick(options.sessions, 1_000, 200),
         heart_beat: "10000,10000",
         ack: "client-individual",
@@ -41,31 +42,38 @@ pub fn run(options: &Options, table: &mut Table) -> anyhow::Result<()> {
     let server = Server::start(options)?;
     let plan = plan(&server);
     table.section(&format!(
-        "latency: {rate} a second to {} sessions for {} s",
+        "latency: {rate} a second, {array} a request, to {} sessions for {} s",
         plan.count,
         seconds.as_secs_f64()
     ));
     let mut net = Net::new()?;
     let mut scratch = line::scratch();
     let sessions = Sessions::open(&mut net, &mut scratch, plan)?;
-    let producers = Producers::open(&mut net, server.address, CONNECTIONS)?;
+    let producers = Producers::open(&mut net, server.door(), CONNECTIONS)?;
     let interval = Duration::from_secs(1) / u32::try_from(rate)?;
-    let count = ((WARM_UP + seconds).as_secs_f64() * rate as f64) as usize;
+    let count = ((WARM_UP + seconds).as_secs_f64() * rate as f64) as usize / array * array;
     let mut bench = Bench {
         sessions,
         producers,
         start: Instant::now() + Duration::from_millis(100),
         interval,
+        array,
         notes: vec![Note::default(); count],
         again: 0,
         acked: 0,
     };
-    let (cpu, own) = (server.cpu()?, machine::cpu("self")?);
+    let (shares, own) = (server.shares()?, machine::cpu("self")?);
     let begun = Instant::now();
     bench.run(&mut net, &mut scratch)?;
     let took = begun.elapsed().as_secs_f64();
     let share = |now: Duration, before: Duration| (now - before).as_secs_f64() / took * 100.0;
-    let (cpu, own) = (share(server.cpu()?, cpu), share(machine::cpu("self")?, own));
+    let own = share(machine::cpu("self")?, own);
+    let shares: Vec<_> = server
+        .shares()?
+        .into_iter()
+        .zip(shares)
+        .map(|((name, now), (_, before))| (name, share(now, before)))
+        .collect();
 
     let warm = (WARM_UP.as_secs_f64() * rate as f64) as usize;
     let measured = &bench.notes[warm..];
@@ -92,10 +100,13 @@ pub fn run(options: &Options, table: &mut Table) -> anyhow::Result<()> {
         "",
         Bar::None,
     );
-    table.row("CPU of the server, of one core", cpu, "%", Bar::None);
+    for (name, cpu) in &shares {
+        table.row(&format!("CPU of {name}, of one core"), *cpu, "%", Bar::None);
+    }
     table.row("CPU of the generator, of one core", own, "%", Bar::None);
-    let per_million = cpu / 100.0 * took / bench.notes.len() as f64 * 1e6;
-    table.row("CPU of the server", per_million, "s/million", Bar::None);
+    let all: f64 = shares.iter().map(|(_, cpu)| cpu).sum();
+    let per_million = all / 100.0 * took / bench.notes.len() as f64 * 1e6;
+    table.row("CPU of all servers", per_million, "s/million", Bar::None);
     Ok(())
 }
 
@@ -122,6 +133,8 @@ struct Bench {
     producers: Producers,
     start: Instant,
     interval: Duration,
+    /// Notifications in a request, for as many users; all of them are meant to leave with the first.
+    array: usize,
     notes: Vec<Note>,
     again: usize,
     acked: usize,
@@ -143,11 +156,24 @@ impl Bench {
         let end = self.meant(self.notes.len()) + PATIENCE;
         while self.acked < self.notes.len() {
             while next < self.notes.len() && self.meant(next) <= Instant::now() && self.producers.has_idle() {
-                let user = next as u64 * STRIDE % self.sessions.len() as u64;
-                let body = wire::notification(&format!(r#""receiver":"test{user}""#), next as u64);
+                let item = |index: usize| {
+                    let user = index as u64 * STRIDE % self.sessions.len() as u64;
+                    wire::notification(&format!(r#""receiver":"test{user}""#), index as u64)
+                };
+                let body = match self.array {
+                    1 => item(next),
+                    _ => format!(
+                        "[{}]",
+                        (next..next + self.array).map(item).collect::<Vec<_>>().join(",")
+                    ),
+                };
                 self.producers.send(&wire::post(&body), next as u64)?;
-                self.notes[next].sent = Some(self.since(next));
-                next += 1;
+                let sent = Some(self.since(next));
+                self.notes[next..next + self.array].fill_with(|| Note {
+                    sent,
+                    ..Note::default()
+                });
+                next += self.array;
             }
             let count = self.notes.len();
             ensure!(
@@ -166,11 +192,17 @@ impl Bench {
     }
 
     fn ready(&mut self, number: usize, scratch: &mut [u8]) -> anyhow::Result<()> {
-        let (start, interval, notes) = (self.start, self.interval, &mut self.notes);
-        let since = |index: usize| start.elapsed().saturating_sub(interval * index as u32);
+        let (start, interval, array, notes) = (self.start, self.interval, self.array, &mut self.notes);
+        let since = |index: usize| {
+            start
+                .elapsed()
+                .saturating_sub(interval * (index / array * array) as u32)
+        };
         let was_producer = self.producers.ready(number, scratch, |about| {
             let index = about as usize;
-            notes[index].accepted = Some(since(index));
+            for note in &mut notes[index..index + array] {
+                note.accepted = Some(since(index));
+            }
         })?;
         if was_producer {
             return Ok(());
@@ -207,7 +239,7 @@ impl Bench {
 
     /// When this notification is meant to leave.
     fn meant(&self, index: usize) -> Instant {
-        self.start + self.interval * index as u32
+        self.start + self.interval * (index / self.array * self.array) as u32
     }
 
     fn since(&self, index: usize) -> Duration {

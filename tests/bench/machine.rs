@@ -52,6 +52,36 @@ pub fn cpu(process: &str) -> anyhow::Result<Duration> {
     Ok(Duration::from_millis(total * 1000 / TICKS_PER_SECOND))
 }
 
+/// CPU time of a process and all that descend from it, those that have ended among them.
+pub fn cpu_of_family(root: u32) -> anyhow::Result<Duration> {
+    let mut total = Duration::ZERO;
+    let mut open = vec![root];
+    while let Some(process) = open.pop() {
+        let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        let Some((_, fields)) = stat.rsplit_once(')') else {
+            continue;
+        };
+        // User and kernel mode, and the same of children that were waited for.
+        let ticks: u64 = fields
+            .split_ascii_whitespace()
+            .skip(11)
+            .take(4)
+            .flat_map(str::parse::<u64>)
+            .sum();
+        total += Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND);
+        for task in fs::read_dir(format!("/proc/{process}/task"))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            open.extend(children.split_ascii_whitespace().flat_map(str::parse::<u32>));
+        }
+    }
+    anyhow::ensure!(!total.is_zero(), "process {root} is gone");
+    Ok(total)
+}
+
 /// CPU time of the calling thread.
 pub fn cpu_of_this_thread() -> anyhow::Result<Duration> {
     let stat = fs::read_to_string("/proc/thread-self/schedstat")?;

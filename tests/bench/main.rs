@@ -4,12 +4,14 @@
 //! cargo bench --bench bench                          # everything, with the sizes of the bars
 //! cargo bench --bench bench -- latency --seconds 60  # one of: accept latency fanout idle codec
 //! cargo bench --bench bench -- --quick               # everything, small: proves that it works
+//! cargo bench --bench bench -- accept latency --cluster r1  # on NATS, Redis and PostgreSQL, which it starts beside the node
 //! ```
 //!
 //! The server's share is told apart from the generator's: CPU time and memory are read from `/proc/PID` (so: Linux). A figure that misses its
 //! bar is printed and fails nothing, since machines differ; a notification that doesn't arrive, arrives twice or is refused fails the run.
 
 mod accept;
+mod backing;
 mod codec;
 mod fanout;
 mod idle;
@@ -18,6 +20,10 @@ mod line;
 mod machine;
 mod producers;
 mod server;
+// The tests' own way to start the servers of others.
+#[allow(dead_code, unused_imports)]
+#[path = "../it/harness/servers/mod.rs"]
+mod servers;
 mod sessions;
 mod stats;
 mod wire;
@@ -45,7 +51,7 @@ pub struct Options {
     /// How often accept is run; the median is printed, and the least.
     #[arg(long, value_name = "N")]
     runs: Option<usize>,
-    /// Notifications in a request of accept; both 1 and 100 unless said.
+    /// Notifications in a request of accept (both 1 and 100 unless said) and of latency (1 unless said).
     #[arg(long, value_name = "N")]
     array: Option<u64>,
     /// Sessions of latency, fanout and idle.
@@ -57,6 +63,9 @@ pub struct Options {
     /// Broadcasts of fanout.
     #[arg(long, value_name = "N")]
     broadcasts: Option<usize>,
+    /// Nodes of a cluster with private servers behind them, instead of one node alone.
+    #[arg(long, value_name = "KIND")]
+    cluster: Option<backing::Kind>,
     /// Another server binary than the one that was built along with this.
     #[arg(long, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_quick-notify"))]
     server: PathBuf,
@@ -107,6 +116,14 @@ fn run(options: &Options) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// What the servers' starts wait with.
+async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(Duration::from_secs(20), work).await {
+        Ok(value) => value,
+        Err(_) => panic!("{what} takes too long"),
+    }
 }
 
 impl Options {

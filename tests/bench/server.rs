@@ -1,4 +1,4 @@
-//! The server under test: a process of its own, with a data directory of its own that goes with it.
+//! The server under test: a process of its own, or several, each with a data directory of its own that goes with it.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -11,11 +11,17 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use crate::Options;
+use crate::backing::Backing;
 use crate::machine::{self, Memory};
 
+/// One node alone, or the nodes of a cluster with the servers behind them.
 pub struct Server {
-    /// Where HTTP and WebSocket are served.
-    pub address: SocketAddr,
+    nodes: Vec<Node>,
+    backing: Option<Backing>,
+}
+
+struct Node {
+    address: SocketAddr,
     metrics: SocketAddr,
     process: Child,
     data: PathBuf,
@@ -28,6 +34,60 @@ const LOG: &str = "server.log";
 impl Server {
     /// Starts it and returns when it serves.
     pub fn start(options: &Options) -> anyhow::Result<Self> {
+        let backing = options.cluster.map(Backing::start).transpose()?;
+        let mut settings = backing.as_ref().map(Backing::settings).unwrap_or_default();
+        settings.extend_from_slice(&options.settings);
+        let count = backing.as_ref().map_or(1, Backing::nodes);
+        let nodes = (0..count)
+            .map(|_| Node::start(options, &settings))
+            .collect::<anyhow::Result<_>>()?;
+        Ok(Self { nodes, backing })
+    }
+
+    /// Where producers go.
+    pub fn door(&self) -> SocketAddr {
+        self.nodes[0].address
+    }
+
+    /// Where sessions go.
+    pub fn edge(&self) -> SocketAddr {
+        self.nodes[1 % self.nodes.len()].address
+    }
+
+    /// CPU time that all server processes have used.
+    pub fn cpu(&self) -> anyhow::Result<Duration> {
+        Ok(self.shares()?.into_iter().map(|(_, cpu)| cpu).sum())
+    }
+
+    /// The same, by kind of process.
+    pub fn shares(&self) -> anyhow::Result<Vec<(&'static str, Duration)>> {
+        let own = self
+            .nodes
+            .iter()
+            .map(|node| machine::cpu(&node.process.id().to_string()))
+            .sum::<anyhow::Result<Duration>>()?;
+        let mut shares = vec![("quick-notify", own)];
+        if let Some(backing) = &self.backing {
+            shares.extend(backing.cpu()?);
+        }
+        Ok(shares)
+    }
+
+    pub fn memory(&self) -> anyhow::Result<Memory> {
+        machine::memory(self.nodes[0].process.id())
+    }
+
+    /// Notifications that entered the record.
+    pub fn stored(&self) -> anyhow::Result<u64> {
+        self.nodes
+            .iter()
+            .map(|node| node.metric("quick_notify_stored_total "))
+            .sum()
+    }
+}
+
+impl Node {
+    fn start(options: &Options, settings: &[String]) -> anyhow::Result<Self> {
         static STARTED: AtomicUsize = AtomicUsize::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let data = PathBuf::from(machine::DATA).join(format!("bench-{}-{number}", std::process::id()));
@@ -40,11 +100,7 @@ impl Server {
         let mut process = Command::new(&options.server)
             // `QN_` variables would change what is measured.
             .env_clear()
-            .args(
-                own.iter()
-                    .chain(&options.settings)
-                    .flat_map(|setting| ["--set", setting]),
-            )
+            .args(own.iter().chain(settings).flat_map(|setting| ["--set", setting]))
             .stdout(Stdio::piped())
             .stderr(File::create(data.join(LOG))?)
             .spawn()
@@ -52,7 +108,7 @@ impl Server {
         let mut stdout = BufReader::new(process.stdout.take().context("it was piped")?);
         let addresses = read_addresses(&mut stdout);
         // Built before the addresses are looked at, so that a failed start is cleaned up too.
-        let mut server = Self {
+        let mut node = Self {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             metrics: SocketAddr::from(([127, 0, 0, 1], 0)),
             process,
@@ -60,24 +116,10 @@ impl Server {
             _stdout: stdout,
         };
         match addresses {
-            Ok((address, metrics)) => (server.address, server.metrics) = (address, metrics),
-            Err(error) => bail!("the server did not start: {error}\n{}", server.log()),
+            Ok((address, metrics)) => (node.address, node.metrics) = (address, metrics),
+            Err(error) => bail!("the server did not start: {error}\n{}", node.log()),
         }
-        Ok(server)
-    }
-
-    /// CPU time that it has used.
-    pub fn cpu(&self) -> anyhow::Result<Duration> {
-        machine::cpu(&self.process.id().to_string())
-    }
-
-    pub fn memory(&self) -> anyhow::Result<Memory> {
-        machine::memory(self.process.id())
-    }
-
-    /// Notifications that entered the record.
-    pub fn stored(&self) -> anyhow::Result<u64> {
-        self.metric("quick_notify_stored_total ")
+        Ok(node)
     }
 
     /// What it wrote to standard error.
@@ -95,7 +137,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for Node {
     fn drop(&mut self) {
         // Nothing here is worth a drain.
         let _ = self.process.kill();
