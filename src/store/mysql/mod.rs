@@ -119,7 +119,7 @@ macro_rules! verb {
 }
 
 /// How often a verb is tried that deadlocked, or met a key that another transaction has just written.
-const TRIES: u32 = 5;
+const TRIES: u32 = 20;
 
 impl Mysql {
     /// Connects, and brings the schema up to date; a table of today's users is taken over.
