@@ -157,12 +157,17 @@ impl Config {
             ("api", self.api.problems()),
             ("api", self.unknown_admins()),
             ("app", self.app.problems(self.auth.is_dev())),
+            ("", self.dev_among_others()),
         ];
         modules
             .into_iter()
             .flat_map(|(module, problems)| {
                 problems.into_iter().map(move |(path, reason)| Problem {
-                    path: format!("{module}.{path}"),
+                    path: if module.is_empty() {
+                        path
+                    } else {
+                        format!("{module}.{path}")
+                    },
                     reason,
                 })
             })
@@ -172,6 +177,22 @@ impl Config {
 
 impl Config {
     /// Admins are known by their keys, which are the door's.
+    /// A node with dev tokens beside others on one NATS or Redis would take their producers' requests, and anybody could end their sessions.
+    fn dev_among_others(&self) -> Vec<(String, String)> {
+        if !self.auth.is_dev() || self.app.dev_tokens_for_everyone {
+            return Vec::new();
+        }
+        let nats = self.needs_nats().then_some(("nats", &self.nats.servers));
+        let redis = (self.topic.adapter == topic::Adapter::Redis).then_some(("redis", &self.redis.servers));
+        let others = [nats, redis].into_iter().flatten().flat_map(|(module, servers)| {
+            let named = servers.iter().enumerate();
+            named
+                .filter(|(_, server)| !is_loopback(server))
+                .map(move |(index, _)| (format!("{module}.servers[{index}]"), DEV_AMONG_OTHERS.to_owned()))
+        });
+        others.collect()
+    }
+
     fn unknown_admins(&self) -> Vec<(String, String)> {
         let unknown = |(_, name): &(usize, &String)| !self.ingest.keys.contains_key(*name);
         let admins = self.api.admins.iter().enumerate().filter(unknown);
@@ -179,6 +200,21 @@ impl Config {
             .map(|(index, name)| (format!("admins[{index}]"), format!("there is no ingest.keys.{name}")))
             .collect()
     }
+}
+
+const DEV_AMONG_OTHERS: &str = "others may use this server, and auth.adapter is \"dev\": a node with dev tokens would take part in their traffic. \
+    Name one on this machine, set auth.adapter = \"jwt\", or say app.dev_tokens_for_everyone = true if that is what you want";
+
+/// Whether a server's address, with or without a scheme, is on this machine.
+fn is_loopback(address: &str) -> bool {
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    let rest = rest.split(['/', '?']).next().unwrap_or_default();
+    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    let name = match host.strip_prefix('[') {
+        Some(v6) => v6.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 impl App {

@@ -26,6 +26,11 @@ const MAX_BODY: usize = 4_096;
 /// Nothing is remembered for longer.
 const MAX_KEPT_MS: EpochMs = 100 * 366 * 24 * 3600 * 1000;
 
+/// Earlier times (before September 2001) are seconds that were meant as milliseconds.
+const LEAST_MS: EpochMs = 1_000_000_000_000;
+/// By how much the caller's clock may be ahead.
+const CLOCKS_MS: EpochMs = 300_000;
+
 /// What may be said.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -85,8 +90,8 @@ impl Asked {
             (None, Some(user)) => {
                 parse_user(&user).map_err(|bad| Failure::bad("user", bad.to_string()))?;
                 let issued_before = self.issued_before.unwrap_or(now);
-                if !(1..=until).contains(&issued_before) {
-                    let wanted = "must be a time in epoch milliseconds that is not after `until`";
+                if !(LEAST_MS..=now + CLOCKS_MS).contains(&issued_before) {
+                    let wanted = "must be a time in epoch milliseconds (not seconds) that is not ahead";
                     return Err(Failure::bad("issued_before", wanted));
                 }
                 Target::User { user, issued_before }

@@ -239,6 +239,36 @@ async fn dev_tokens_are_for_this_machine_unless_told_in_so_many_words() {
     assert_eq!(server.get("/health/ready", &[]).await.status, 200);
 }
 
+#[test]
+fn dev_tokens_stay_off_servers_that_others_use() {
+    let nats = ["--set", "ingest.nats=true", "--set"];
+    let redis = ["--set", "topic.adapter=redis", "--set"];
+    let check = |adapter: [&str; 3], servers: &str| {
+        let (code, _, err) = check("", &[&adapter[..], &[servers]].concat(), &[]);
+        assert!(
+            code == Some(0) || err.contains("others may use this server"),
+            "{servers}: {err}"
+        );
+        code
+    };
+    for server in ["nats://127.0.0.1:4222", "localhost", "nats://[::1]:4222"] {
+        assert_eq!(
+            check(nats, &format!("nats.servers=[\"{server}\"]")),
+            Some(0),
+            "{server}"
+        );
+    }
+    for server in ["nats://nats-1:4222", "192.0.2.1:4222", "127.0.0.1.example.com"] {
+        assert_eq!(
+            check(nats, &format!("nats.servers=[\"{server}\"]")),
+            Some(1),
+            "{server}"
+        );
+    }
+    assert_eq!(check(redis, "redis.servers=[\"redis://127.0.0.1:6379/3\"]"), Some(0));
+    assert_eq!(check(redis, "redis.servers=[\"redis://redis/3\"]"), Some(1));
+}
+
 /// Wherever it was put by mistake, and whatever was said about it.
 #[test]
 fn a_secret_is_never_repeated() {
