@@ -213,13 +213,15 @@ impl App {
     /// Ends everything in order, within the configured time. Says whether all of it was finished.
     pub async fn drain(self) -> bool {
         let limit = self.drain_timeout;
+        // A queue or a record that is away must not take the time in which the sessions are sent off.
+        let share = limit / 3;
         self.ready.store(false, Ordering::Release);
         let abort = self.stages.rest.abort.clone();
         let steps = async {
-            let doors = self.stages.doors.drained(limit).await;
-            let dispatch = self.stages.dispatch.drained(limit).await;
+            let doors = self.stages.doors.drained(share).await;
+            let dispatch = self.stages.dispatch.drained(share).await;
             // What is left of the time belongs to the outcomes.
-            let edge = tokio::time::timeout(limit / 2, self.edge.drain()).await.is_ok();
+            let edge = tokio::time::timeout(share, self.edge.drain()).await.is_ok();
             let outcomes = self.stages.outcomes.drained(limit).await;
             let rest = self.stages.rest.drained(limit).await;
             self.topic.close().await;

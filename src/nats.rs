@@ -56,7 +56,13 @@ impl Config {
             ));
         }
         for (index, server) in self.servers.iter().enumerate() {
-            if let Err(error) = server.parse::<async_nats::ServerAddr>() {
+            // Not quoted: an address is printed and logged, and this one would tell the password.
+            if server.contains('@') {
+                problems.push((
+                    format!("servers[{index}]"),
+                    "say nats.user and nats.password instead of credentials in the address".into(),
+                ));
+            } else if let Err(error) = server.parse::<async_nats::ServerAddr>() {
                 problems.push((
                     format!("servers[{index}]"),
                     format!("\"{server}\" is no address of a NATS server: {error}"),
@@ -132,7 +138,12 @@ pub struct NatsError {
 /// Connects. From then on the client connects again by itself, for as long as the process lives.
 pub async fn connect(config: &Config) -> Result<Nats, NatsError> {
     let failed = |reason: String| NatsError {
-        servers: config.servers.join(", "),
+        servers: config
+            .servers
+            .iter()
+            .map(|server| named(server))
+            .collect::<Vec<_>>()
+            .join(", "),
         reason,
     };
     let servers = config
@@ -155,6 +166,8 @@ pub async fn connect(config: &Config) -> Result<Nats, NatsError> {
             }
         })
         .name("quick-notify")
+        // Producers may hear `_INBOX.>`: what the nodes are answered, the entries of the queue among it, is not there.
+        .custom_inbox_prefix(format!("_INBOX_{}", config.prefix))
         .connection_timeout(Duration::from_millis(config.connect_timeout_ms))
         .request_timeout(Some(Duration::from_millis(config.request_timeout_ms)))
         .ping_interval(Duration::from_millis(config.ping_interval_ms))
@@ -171,4 +184,9 @@ pub async fn connect(config: &Config) -> Result<Nats, NatsError> {
         prefix: config.prefix.clone(),
         pulse,
     })
+}
+
+/// An address as it may be told: without credentials, should there be some.
+fn named(server: &str) -> &str {
+    server.rsplit('@').next().unwrap_or(server)
 }

@@ -82,7 +82,7 @@ pub fn token(name: &str) -> String {
     token
 }
 
-/// The name that [`token`] was made of; `None` when there is none. Takes lower-case hex digits, too.
+/// The name that a token stands for; `None` when it stands for none. Takes other spellings than [`token`]'s, too.
 pub fn name_of_token(token: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(token.len());
     let mut rest = token.as_bytes();

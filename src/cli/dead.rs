@@ -188,7 +188,11 @@ async fn show(queue: &dyn Queue, number: u64) -> anyhow::Result<()> {
         line("header", &format!("{name}: {value}"))?;
     }
     let (kind, body) = body(&letter.payload);
-    line("body", &format!("{} bytes{kind}", letter.payload.len()))?;
+    let length = letter.payload.len();
+    match letter.truncated {
+        Some(had) => line("body", &format!("the first {length} of {had} bytes{kind}"))?,
+        None => line("body", &format!("{length} bytes{kind}"))?,
+    }
     writeln!(out, "\n{body}")?;
     Ok(())
 }

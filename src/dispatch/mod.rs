@@ -190,11 +190,14 @@ impl Dispatcher {
                 sequence: entry.sequence,
                 id,
                 reason: reason.code,
-                detail: reason.detail,
+                detail: bounded(reason.detail),
                 payload: entry.payload,
             });
         }
-        self.ring(bells).await;
+        if !self.ring(bells, lifecycle).await {
+            // Unsettled: it comes again, and is rung again.
+            return Ok(false);
+        }
         // After the commit: a crash between the two redelivers, and the record knows what it has.
         self.queue.settle(self.lane, through, dead).await?;
         Ok(true)
@@ -224,7 +227,8 @@ impl Dispatcher {
             return Err(Refused {
                 code: "misdirected",
                 detail: format!(
-                    "the body is for {}, which its subject does not say",
+                    "the body is for {}, which its subject does not say as it should: in a token every octet but letters, digits, - and _ is = \
+                     and two upper-case hex digits",
                     notification.to.receiver()
                 ),
             });
@@ -267,19 +271,26 @@ impl Dispatcher {
         }
     }
 
-    /// Rings. A bell that may be lost is noted, so that every node looks into the record.
-    async fn ring(&self, bells: Vec<Envelope>) {
+    /// Rings. A bell that may be lost is noted, so that every node looks into the record; says `false` when the drain came before that.
+    async fn ring(&self, bells: Vec<Envelope>, lifecycle: &Lifecycle) -> bool {
         if bells.is_empty() {
-            return;
+            return true;
         }
         let persisted = bells.iter().any(|bell| bell.content.seq().is_some());
         let Err(error) = self.topic.publish(bells).await else {
-            return;
+            return true;
         };
         events::bell_lost(&error);
-        if persisted && let Err(error) = self.store.doubt(self.lane).await {
+        let mut backoff = self.config.backoff();
+        // However long it takes: what is neither rung nor noted nobody would look for.
+        while persisted && let Err(error) = self.store.doubt(self.lane).await {
             events::record_failed("doubt", &error, 0);
+            let wait = tokio::time::sleep(backoff.delay());
+            if lifecycle.drain.run_until_cancelled(wait).await.is_none() {
+                return false;
+            }
         }
+        true
     }
 }
 
@@ -297,6 +308,22 @@ impl Refused {
         }
     }
 }
+
+/// A reason may quote what a producer sent, however long that is.
+fn bounded(mut detail: String) -> String {
+    if detail.len() > MAX_DETAIL {
+        let cut = (0..=MAX_DETAIL)
+            .rev()
+            .find(|at| detail.is_char_boundary(*at))
+            .unwrap_or(0);
+        detail.truncate(cut);
+        detail.push('…');
+    }
+    detail
+}
+
+/// Octets of a reason that are kept.
+const MAX_DETAIL: usize = 500;
 
 /// A batch that is in the record.
 struct Inserted {

@@ -142,6 +142,9 @@ impl Door {
                 Ok(published) if published.duplicate => Ok(self.receipt(notification, State::Duplicate)),
                 Ok(_) => Ok(self.receipt(notification, State::Accepted)),
                 Err(QueueError::Conflict) => Err(item.conflict()),
+                Err(QueueError::Refused(reason)) => {
+                    Err(Refusal::Rejected(Rejection::new(Code::TooLarge, "data", reason)))
+                }
                 Err(QueueError::Full(after)) => Err(Refusal::Later(after, "the queue is full".into())),
                 Err(error) => Err(Refusal::Later(Duration::from_secs(1), error.to_string())),
             });

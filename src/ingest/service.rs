@@ -10,7 +10,8 @@
 //! 1 MiB by default). Out: the same JSON. Where nothing was taken the reply is a service error besides: `Nats-Service-Error-Code` is the status
 //! that HTTP would have (400, 409, 413, 503), `Nats-Service-Error` says `field: reason` in a line of ASCII, and a 503 has `Retry-After`. A
 //! requester without an answer (the node died, or was stopped just then) tries again under the same `id` or `Idempotency-Key`. A plain publish
-//! to the subject, without a reply subject, is taken like a request; nobody learns what became of it.
+//! to the subject, without a reply subject, is taken like a request; nobody learns what became of it. A reply subject begins with `_INBOX`, as
+//! those of all clients do: a request for a reply elsewhere is dropped.
 //!
 //! The other way over NATS goes past this door, straight into the queue's stream (`queue.adapter = "jetstream"`), where the PubAck is the
 //! receipt, and works while every node is away. The subject names the receiver as a token ([`subjects::token`]: letters, digits, `-` and `_` stand for
@@ -135,6 +136,12 @@ impl Desk {
 
     /// Answers in a task of its own, or refuses at once while too many are in hand: waiting requests would pile up unseen.
     async fn take(&self, request: Request) {
+        if let Some(subject) = &request.message.reply
+            && !is_inbox(subject)
+        {
+            tracing::debug!(%subject, "a request over NATS asks for its reply where nobody waits for one; it was dropped");
+            return;
+        }
         let Ok(permit) = Arc::clone(&self.in_hand).try_acquire_owned() else {
             let most = self.ingest.config.nats_in_flight;
             let reason = format!("this node has {most} requests in hand (ingest.nats_in_flight)");
@@ -149,6 +156,12 @@ impl Desk {
             drop(permit);
         });
     }
+}
+
+/// Whether a reply may go there. A node may publish anywhere: whoever could name any subject would publish by it where he must not, such as
+/// to `$JS.API`. A request of another account comes with the server's `_R_` for its inbox.
+fn is_inbox(subject: &str) -> bool {
+    subject.starts_with("_INBOX") || subject.starts_with("_R_.")
 }
 
 /// Longest wait for the last replies to leave.

@@ -37,6 +37,9 @@ pub struct Dead {
     /// The headers that came with it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<(String, String)>,
+    /// How many bytes it had, where only the first of them could be kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub truncated: Option<u64>,
     /// As it was queued. In JSON: itself where it is JSON, else a string where it is text, else `{"base64": "..."}`.
     #[serde(serialize_with = "readable")]
     pub payload: Bytes,

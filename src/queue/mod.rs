@@ -213,7 +213,7 @@ pub enum QueueError {
     /// The disk or the server behind it fails; worth another try.
     #[error("the queue is unavailable: {0}")]
     Unavailable(String),
-    /// It can't be opened at all; only an operator can help.
+    /// It never works as it is: the queue can't be opened, or an entry is larger than it takes.
     #[error("{0}")]
     Refused(String),
 }

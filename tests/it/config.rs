@@ -293,6 +293,43 @@ fn a_secret_is_never_repeated() {
     assert!(err.contains("ingest.keys.one: must be a table, not a text"), "{err}");
 }
 
+/// They would be printed and logged with the address.
+#[tokio::test]
+async fn an_address_of_nats_has_no_credentials_and_they_are_not_repeated() {
+    let file = r#"
+        [app]
+        dev_tokens_for_everyone = true
+        [nats]
+        servers = ["nats://node:sesame@127.0.0.1:1", "nats://sesame@127.0.0.1:1", "nats://node:sesame@[bad", "kafka://x"]
+        [queue]
+        adapter = "jetstream"
+        [queue.jetstream]
+        monitoring = ["http://node:sesame@127.0.0.1:1", "https://127.0.0.1:1", "127.0.0.1:1", "http://127.0.0.1:1"]
+        "#;
+    let found = mistakes(file, &[], &[]);
+    assert!(!found.concat().contains("sesame"), "{found:?}");
+    let reason = "say nats.user and nats.password instead of credentials in the address";
+    for expected in [
+        &*format!("nats.servers[0]: {reason}"),
+        &*format!("nats.servers[1]: {reason}"),
+        &*format!("nats.servers[2]: {reason}"),
+        "queue.jetstream.monitoring[0]: NATS asks for no credentials at its monitoring: leave them out",
+        "queue.jetstream.monitoring[1]: only http:// is spoken here",
+        "queue.jetstream.monitoring[2]: is no address such as http://nats-1:8222",
+    ] {
+        assert!(found.iter().any(|line| line == expected), "{expected} in {found:?}");
+    }
+    assert_eq!(found.len(), 7, "{found:?}");
+
+    let config = quick_notify::nats::Config {
+        servers: vec!["nats://node:sesame@127.0.0.1:1".into()],
+        ..Default::default()
+    };
+    let error = quick_notify::nats::connect(&config).await.expect_err("nobody is there");
+    let said = format!("{error} {error:?}");
+    assert!(!said.contains("sesame") && said.contains("127.0.0.1:1"), "{said}");
+}
+
 #[test]
 fn a_secret_that_is_no_text_is_not_repeated_either() {
     use std::os::unix::ffi::OsStrExt;

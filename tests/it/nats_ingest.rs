@@ -222,6 +222,20 @@ async fn an_answer_that_is_too_large_for_nats_is_told_so_and_the_retry_changes_n
     assert_eq!(server.metric("quick_notify_accepted_total").await, 60.0);
 }
 
+/// A node may publish where a producer may not: nobody makes it.
+#[tokio::test]
+async fn a_reply_goes_to_an_inbox_and_nowhere_else() {
+    let nats = Nats::start().await;
+    let (server, client) = (node(&nats, &[]).await, producer(&nats).await);
+    let draft = json!({"receiver": "test1", "data": "Hello"}).to_string();
+    for elsewhere in ["notify.door.user.test1", "$JS.API.STREAM.PURGE.notify", "INBOX.x"] {
+        let asked = client.publish_with_reply(PUBLISH, elsewhere, draft.clone().into());
+        asked.await.expect("asked");
+    }
+    assert_eq!(ask(&client, &[], draft).await.error(), (202, ""));
+    assert_eq!(server.metric("quick_notify_accepted_total").await, 1.0);
+}
+
 #[tokio::test]
 async fn both_nodes_are_found_and_share_the_requests() {
     let nats = Nats::start().await;

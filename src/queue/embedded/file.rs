@@ -153,6 +153,7 @@ pub(super) async fn letters(
             died,
             subject: None,
             headers: Vec::new(),
+            truncated: None,
             payload: Bytes::from(payload),
         });
         if bytes > PAGE_BYTES {

@@ -172,11 +172,14 @@ impl Config {
             }
         }
         for (index, address) in self.monitoring.iter().enumerate() {
-            if !(address.starts_with("http://") || address.starts_with("https://")) {
-                wrong(
-                    &format!("monitoring[{index}]"),
-                    "is no address such as http://nats-1:8222".into(),
-                );
+            let mut wrong = |reason: &str| wrong(&format!("monitoring[{index}]"), reason.into());
+            // Nothing of an address is quoted: with credentials it would tell the password.
+            if address.contains('@') {
+                wrong("NATS asks for no credentials at its monitoring: leave them out");
+            } else if address.starts_with("https://") {
+                wrong("only http:// is spoken here");
+            } else if !address.starts_with("http://") {
+                wrong("is no address such as http://nats-1:8222");
             }
         }
         problems

@@ -5,7 +5,7 @@ use async_nats::header::{HeaderName, HeaderValue};
 use async_nats::jetstream::context::Context;
 use async_nats::jetstream::message::{PublishMessage, StreamMessage};
 
-use super::entry::Reader;
+use super::entry::{REPLAYED_ID, Reader};
 use super::lane::Origin;
 use super::publish::refused;
 use crate::queue::{Dead, DeadLetter, QueueError};
@@ -16,8 +16,13 @@ const REASON: &str = "Dead-Reason";
 const DETAIL: &str = "Dead-Detail";
 const SUBJECT: &str = "Dead-Subject";
 const SEQUENCE: &str = "Dead-Sequence";
+/// How long the body was, where it had to be cut.
+const TRUNCATED: &str = "Dead-Truncated";
 /// Before the name of each header that came with it.
 const ORIGINAL: &str = "Original-";
+
+/// A stream takes no more octets of headers, whatever the server's `max_payload`.
+const MOST_HEADERS: usize = 65_535;
 
 /// What a letter tells beside its body.
 pub struct Told {
@@ -53,28 +58,10 @@ pub async fn keep(
 ) -> Result<(), QueueError> {
     let mut under_way = Vec::with_capacity(letters.len());
     for (letter, told) in letters.into_iter().zip(told) {
-        let mut headers = HeaderMap::new();
-        for (name, value) in &told.headers {
-            if let Ok(name) = format!("{ORIGINAL}{name}").parse::<HeaderName>() {
-                headers.append(name, on_one_line(value));
-            }
-        }
-        for (name, value) in [
-            (ID, &*letter.id),
-            (REASON, letter.reason),
-            (DETAIL, &letter.detail),
-            (SUBJECT, &told.subject),
-            (SEQUENCE, &letter.sequence.to_string()),
-            (
-                "Nats-Msg-Id",
-                &format!("{}:{}:{}", reader.stream, reader.created, letter.sequence),
-            ),
-        ] {
-            headers.insert(name, on_one_line(value));
-        }
-        let message = PublishMessage::build().payload(letter.payload).headers(headers);
+        let reason = letter.reason;
+        let message = message(reader, letter, &told, context.client().max_payload());
         let sent = context
-            .send_publish(subjects::dead(&reader.prefix, letter.reason), message)
+            .send_publish(subjects::dead(&reader.prefix, reason), message)
             .await;
         under_way.push(sent.map_err(|error| refused(&error))?);
     }
@@ -82,6 +69,61 @@ pub async fn keep(
         ack.await.map_err(|error| refused(&error))?;
     }
     Ok(())
+}
+
+/// The letter in at most `most` octets with its headers: it came with fewer headers than it has now, and one that NATS refused would hold up
+/// its lane for ever. First the headers that came with it go, all but its id, then the end of its body.
+fn message(reader: &Reader, letter: DeadLetter, told: &Told, most: usize) -> PublishMessage {
+    let longest = most.min(MOST_HEADERS) / 16;
+    let mut headers = HeaderMap::new();
+    for (name, value) in [
+        (ID, &*letter.id),
+        (REASON, letter.reason),
+        (DETAIL, &letter.detail),
+        (SUBJECT, &told.subject),
+        (SEQUENCE, &letter.sequence.to_string()),
+        (
+            "Nats-Msg-Id",
+            &format!("{}:{}:{}", reader.stream, reader.created, letter.sequence),
+        ),
+    ] {
+        headers.insert(name, on_one_line(beginning(value, longest)));
+    }
+    let mut full = headers.clone();
+    for (name, value) in &told.headers {
+        if let Ok(original) = format!("{ORIGINAL}{name}").parse::<HeaderName>() {
+            let is_id = name == "Nats-Msg-Id" || name == REPLAYED_ID;
+            if is_id && value.len() <= longest {
+                headers.append(original.clone(), on_one_line(value));
+            }
+            full.append(original, on_one_line(value));
+        }
+    }
+    let mut payload = letter.payload;
+    let size = octets(&full);
+    if size <= MOST_HEADERS && size + payload.len() <= most {
+        headers = full;
+    } else if octets(&headers) + payload.len() > most {
+        headers.insert(TRUNCATED, payload.len().to_string());
+        payload.truncate(most.saturating_sub(octets(&headers)));
+    }
+    PublishMessage::build().payload(payload).headers(headers)
+}
+
+/// What NATS counts of headers: a first line, a line each, an empty one.
+fn octets(headers: &HeaderMap) -> usize {
+    let lines = headers.iter().flat_map(|(name, values)| {
+        let name: &str = name.as_ref();
+        values
+            .iter()
+            .map(move |value| name.len() + ": \r\n".len() + value.as_str().len())
+    });
+    "NATS/1.0\r\n\r\n".len() + lines.sum::<usize>()
+}
+
+/// At most `most` octets of it.
+fn beginning(text: &str, most: usize) -> &str {
+    &text[..text.floor_char_boundary(most)]
 }
 
 /// A header ends with its line.
@@ -108,6 +150,7 @@ pub fn read(message: StreamMessage) -> Dead {
         died: (message.time.unix_timestamp_nanos() / 1_000_000) as i64,
         subject: header(SUBJECT).filter(|subject| !subject.is_empty()),
         headers,
+        truncated: header(TRUNCATED).and_then(|length| length.parse().ok()),
         payload: message.payload.clone(),
     }
 }

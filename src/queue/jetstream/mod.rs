@@ -235,6 +235,12 @@ impl Queue for Jetstream {
         let Some(letter) = self.letter_from(number).await?.filter(|letter| letter.number == number) else {
             return Ok(false);
         };
+        if let Some(length) = letter.truncated {
+            let kept = letter.payload.len();
+            return Err(QueueError::Refused(format!(
+                "of its {length} bytes only the first {kept} were kept, because NATS takes no more: nobody can queue it as it came"
+            )));
+        }
         let Some(subject) = letter.subject else {
             return Err(QueueError::Refused("nobody can tell where it was published".into()));
         };

@@ -100,7 +100,9 @@ pub async fn publish(
 pub fn refused(error: &PublishError) -> QueueError {
     match error.kind() {
         PublishErrorKind::MaxAckPending => return QueueError::Full(FULL),
-        PublishErrorKind::MaxPayloadExceeded => return QueueError::Refused(error.to_string()),
+        PublishErrorKind::MaxPayloadExceeded => {
+            return QueueError::Refused("is larger than NATS takes (its max_payload)".into());
+        }
         PublishErrorKind::StreamNotFound => {
             return QueueError::Unavailable("no NATS server answers for the stream".into());
         }

@@ -136,7 +136,12 @@ async fn nodes_may_do_everything_and_producers_only_publish() {
         .expect("sent")
         .await
         .expect("kept");
-    for subject in ["notify.door.user.alice", "$JS.API.STREAM.DELETE.IN", "notify.dead.x"] {
+    for subject in [
+        "notify.door.user.alice",
+        "$JS.API.STREAM.DELETE.IN",
+        "notify.dead.x",
+        "$SRV.INFO",
+    ] {
         producer.publish(subject, "x".into()).await.expect("sent");
         let said = within("a refusal", refused.recv()).await.expect("told");
         assert!(
@@ -144,12 +149,15 @@ async fn nodes_may_do_everything_and_producers_only_publish() {
             "{subject}: {said}"
         );
     }
-    let _ear = producer.subscribe("notify.>").await.expect("asked");
-    let said = within("a refusal", refused.recv()).await.expect("told");
-    assert!(
-        said.to_lowercase().contains("permissions violation for subscription"),
-        "{said}"
-    );
+    // The second is where the nodes get their answers, and with them the entries.
+    for subject in ["notify.>", "_INBOX_notify.>"] {
+        let _ear = producer.subscribe(subject).await.expect("asked");
+        let said = within("a refusal", refused.recv()).await.expect("told");
+        assert!(
+            said.to_lowercase().contains("permissions violation for subscription"),
+            "{subject}: {said}"
+        );
+    }
     assert!(
         ConnectOptions::new().connect(cluster.urls()).await.is_err(),
         "nobody gets in without a password"

@@ -197,3 +197,87 @@ async fn a_dead_letter_tells_where_it_came_from_and_comes_again_under_its_id() {
     assert_eq!(again.payload, "no JSON\u{7}");
     assert!(queue.dead(0, 10).await.expect("letters").is_empty());
 }
+
+/// NATS would refuse what came with as much as it takes and has the letter's own headers besides, and the lane would stand still.
+#[tokio::test]
+async fn a_dead_letter_that_is_too_large_is_cut_and_holds_up_nobody() {
+    // A server's max_payload, so many headers, a body so long: what is left of the body, and whether the headers are.
+    let table = [
+        ("max_payload: 64KB", 0, 65_480, true, false),
+        ("max_payload: 64KB", 3_000, 20_000, false, false),
+        ("max_payload: 64KB", 3_000, 28_000, false, false),
+        ("max_payload: 64KB", 10, 20_000, false, true),
+        // A stream takes 64 KiB of headers, whatever the server takes.
+        ("", 5_000, 20_000, false, false),
+    ];
+    for (lines, count, length, is_cut, has_all) in table {
+        let server = servers::Nats::with(lines).await;
+        let urls = [server.url()];
+        let queue = node(&urls, one_lane()).await;
+        let context = async_nats::jetstream::new(connect(&urls).await.client);
+        let mut headers = HeaderMap::new();
+        headers.insert("Nats-Msg-Id", "order-1");
+        for number in 0..count {
+            headers.insert(format!("A{number}"), "x");
+        }
+        let body = "x".repeat(length);
+        for (headers, body) in [(headers, &*body), (HeaderMap::new(), "good")] {
+            let subject = subjects::direct("notify", "user", "alice");
+            let ack = context.publish_with_headers(subject, headers, body.to_owned().into());
+            ack.await.expect("sent").await.expect("taken");
+        }
+        hold(&*queue).await;
+        let entry = gather(&*queue, 1).await.remove(0);
+        let letter = DeadLetter {
+            sequence: entry.sequence,
+            id: "order-1".into(),
+            reason: "unreadable",
+            detail: "\u{e9}".repeat(100_000),
+            payload: entry.payload,
+        };
+        queue.settle(0, 1, vec![letter]).await.expect("settled");
+        let good = gather(&*queue, 1).await.remove(0);
+        assert_eq!((good.sequence, &*good.payload), (2, &b"good"[..]));
+        queue.settle(0, 2, Vec::new()).await.expect("settled");
+        settled(&*queue).await;
+
+        let kept = queue.dead(0, 10).await.expect("letters").remove(0);
+        assert_eq!((&*kept.id, &*kept.reason), ("order-1", "unreadable"));
+        let id = ("Nats-Msg-Id".to_owned(), "order-1".to_owned());
+        assert!(kept.headers.contains(&id), "{:?}", kept.headers);
+        assert_eq!(kept.headers.len() == count + 1, has_all || count == 0);
+        let replayed = queue.replay(kept.number).await;
+        if is_cut {
+            assert_eq!(kept.truncated, Some(length as u64));
+            assert!((40_000..length).contains(&kept.payload.len()));
+            let error = replayed.expect_err("it is not whole").to_string();
+            assert!(error.contains("only the first"), "{error}");
+        } else {
+            assert_eq!((kept.truncated, kept.payload.len()), (None, length));
+            assert!(replayed.expect("replayed"));
+            let Source::Direct(direct) = gather(&*queue, 1).await.remove(0).source else {
+                panic!("from a door");
+            };
+            assert_eq!(direct.fallback_id, "order-1");
+        }
+    }
+}
+
+/// Producers have to hear their own answers, and with `_INBOX.>` they would hear the nodes' entries.
+#[tokio::test]
+async fn what_a_node_is_given_is_not_heard_at_the_inboxes_of_producers() {
+    let server = servers::Nats::start().await;
+    let urls = [server.url()];
+    let producer = async_nats::connect(&urls[..]).await.expect("a connection");
+    let mut ear = producer.subscribe("_INBOX.>").await.expect("an ear");
+    producer.flush().await.expect("subscribed");
+    let queue = node(&urls, one_lane()).await;
+    publish(&*queue, 1..=3).await;
+    hold(&*queue).await;
+    gather(&*queue, 3).await;
+    queue.settle(0, 3, Vec::new()).await.expect("settled");
+    settled(&*queue).await;
+    producer.publish("_INBOX.end", "".into()).await.expect("sent");
+    let heard = within("the end", futures_util::StreamExt::next(&mut ear)).await;
+    assert_eq!(&*heard.expect("open").subject, "_INBOX.end");
+}

@@ -154,6 +154,35 @@ async fn what_is_wrong_past_the_doors_dies_with_everything_that_came_and_is_repl
     );
 }
 
+/// Larger than NATS takes with what a letter says of it.
+#[tokio::test]
+async fn what_is_too_large_for_nats_is_refused_at_the_door_and_holds_up_nobody_past_it() {
+    let nats = Nats::with("max_payload: 64KB").await;
+    let server = on_jetstream(&nats, &[]).await;
+    let context = async_nats::jetstream::new(producer(&nats).await);
+    let mut alice = Tab::listen(&server, "test1", None).await;
+    let good = json!({"receiver": "test1", "data": "good"}).to_string();
+    for body in ["x".repeat(65_480), good] {
+        let subject = subjects::direct("notify", "user", "test1");
+        let ack = context.publish(subject, body.into()).await;
+        ack.expect("sent").await.expect("the PubAck");
+    }
+    assert_eq!(alice.delivery().await.data(), "good");
+    let found = letters(&nats);
+    assert_eq!((found.len(), &found[0]["truncated"]), (1, &json!(65_480)));
+    let number = found[0]["number"].to_string();
+    let (_, shown, _) = dead(&nats, &["show", &number]);
+    assert!(shown.contains(" of 65480 bytes"), "{shown}");
+    let (well, _, err) = dead(&nats, &["replay", &number]);
+    assert!(!well && err.contains("nobody can queue it as it came"), "{err}");
+
+    let large = json!({"receiver": "test1", "data": "x".repeat(65_450)}).to_string();
+    let answer = server.post("/api/notify", &[], large).await;
+    assert_eq!(answer.status, 413);
+    let said = answer.json().to_string();
+    assert!(said.contains("too-large") && said.contains("max_payload"), "{said}");
+}
+
 /// Runs an example as its own first lines say, and checks that both of its notifications arrive.
 async fn both_ways(mut command: Command, receiver: &str) {
     let nats = Nats::start().await;

@@ -10,17 +10,22 @@ mod pull;
 mod state;
 
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use async_nats::Client;
 use async_nats::jetstream::stream::Stream;
 use bytes::Bytes;
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 pub use self::state::Origin;
 use self::state::State;
 use super::Config;
 use super::entry::Reader;
 use crate::queue::{Entry, Most, QueueError};
+
+/// Longest time for acks to be handed to the client.
+const ACKS: Duration = Duration::from_secs(5);
 
 /// The handle on a lane.
 pub struct Lane {
@@ -99,13 +104,18 @@ impl Lane {
     /// Acks what is in hand up to `through`. An ack that is lost means that the entry comes again, and is acked again.
     pub async fn settle(&self, through: u64) -> Result<(), QueueError> {
         let settled = self.lock().settle(through);
-        for origin in settled {
-            self.client
-                .publish(origin.reply, Bytes::new())
-                .await
-                .map_err(|error| QueueError::Unavailable(error.to_string()))?;
-        }
-        Ok(())
+        let acks = async {
+            for origin in settled {
+                self.client
+                    .publish(origin.reply, Bytes::new())
+                    .await
+                    .map_err(|error| QueueError::Unavailable(error.to_string()))?;
+            }
+            Ok(())
+        };
+        // While there is no connection the client takes some, and then none.
+        let late = |_| Err(QueueError::Unavailable("acks are not taken".into()));
+        timeout(ACKS, acks).await.unwrap_or_else(late)
     }
 
     /// Ends what waits here; the puller lets go of the lane.
