@@ -70,10 +70,12 @@ create table if not exists notify_revocation (
     key notify_revocation_created (created)
 ) engine = InnoDB default charset = utf8mb4 collate = utf8mb4_bin;
 
--- Which tables of before were taken over, and how many rows they had.
+-- Which tables of before were taken over. Their rows are as old as their take-over to retention, not as old as their `created`: the first
+-- sweep would remove what their users still have.
 create table if not exists notify_taken_over (
     name      varchar(64) not null primary key,
-    row_count bigint      not null
+    row_count bigint      not null, -- their last position, too, all of lane 0
+    taken_at  bigint      not null
 ) engine = InnoDB default charset = utf8mb4 collate = utf8mb4_bin;
 
 -- A place to write to for who asks whether the record can be written.

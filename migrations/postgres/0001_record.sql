@@ -95,6 +95,13 @@ create table notify_revocation (
 
 create index notify_revocation_created on notify_revocation (created);
 
+-- A row for a table that was taken over. Its rows are as old as their take-over to retention, not as old as their `created`: the first sweep
+-- would remove what their users still have.
+create table notify_taken_over (
+    through  bigint not null, -- their last position, all of lane 0
+    taken_at bigint not null
+);
+
 -- What stood before counts as confirmed: nothing of it is told again. A receiver's seq goes by `created`, then by id; so does the position.
 do $$
 declare
@@ -136,6 +143,7 @@ begin
     insert into notify_receiver (receiver, last_seq) select receiver, max(seq) from notify_log group by receiver;
     insert into notify_lane (lane, position, stored) values (0, rows_after, rows_after);
     insert into notify_tally (lane, slot, confirmed) values (0, 0, rows_after);
+    insert into notify_taken_over (through, taken_at) values (rows_after, extract(epoch from clock_timestamp()) * 1000);
 end $$;
 
 alter table notify_log add primary key (id);

@@ -148,13 +148,14 @@ begin
     return coalesce(answer, '{}');
 end $$;
 
--- Ends and removes up to `limit` rows that were created before `cutoff`. One at a time does this; another one finds nothing to do.
+-- Ends and removes up to `limit` rows that were created, and taken over, before `cutoff`. One at a time does this; another one finds nothing to do.
 create function notify_sweep(in_cutoff bigint, in_limit bigint, out rows_expired bigint, out rows_removed bigint) language plpgsql as $$
 declare
     swept_lane  integer;
     ids         text[];
     receivers   text[];
     seqs        bigint[];
+    kept        bigint;
     more        bigint;
 begin
     rows_expired := 0;
@@ -163,13 +164,16 @@ begin
         return;
     end if;
     delete from notify_revocation where until < in_cutoff;
+    -- What was taken over since is passed over, so that the rows behind it are looked at.
+    select coalesce(max(t.through), 0) into kept from notify_taken_over t where t.taken_at >= in_cutoff;
     for swept_lane in select l.lane from notify_lane l order by l.lane loop
         exit when rows_removed >= in_limit;
         -- Positions follow the order of creation but for what waited in the queue, so the oldest positions are looked at and no index is needed.
         select array_agg(o.id), array_agg(o.receiver), array_agg(o.seq) into ids, receivers, seqs
         from (
             select n.id, n.receiver, n.seq, n.created from notify_log n
-            where n.lane = swept_lane order by n.position limit in_limit - rows_removed
+            where n.lane = swept_lane and n.position > case when swept_lane = 0 then kept else 0 end
+            order by n.position limit in_limit - rows_removed
         ) o
         where o.created < in_cutoff;
         continue when ids is null;

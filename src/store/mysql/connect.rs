@@ -221,6 +221,11 @@ pub(super) fn met_another(error: &sqlx::Error) -> bool {
     matches!(number(error), Some(1213 | 1062 | 1020))
 }
 
+/// Whether it waited as long for a lock as its connection may.
+pub(super) fn lock_took_too_long(error: &sqlx::Error) -> bool {
+    number(error) == Some(1205)
+}
+
 /// The server's number of an error.
 fn number(error: &sqlx::Error) -> Option<u16> {
     let error = error.as_database_error()?.try_downcast_ref::<MySqlDatabaseError>()?;

@@ -48,7 +48,8 @@ pub struct Config {
     pub timeout_ms: u64,
     /// How long the server keeps the transaction of a node that has stopped talking, in seconds: another one waits that long for its lane.
     pub idle_transaction_seconds: u32,
-    /// Longest wait at the start while another node upgrades the schema, in milliseconds.
+    /// Longest wait at the start while another node upgrades the schema, in milliseconds. Another program's lock on today's table is
+    /// waited for half a minute of it at most.
     pub upgrade_timeout_ms: u64,
 }
 

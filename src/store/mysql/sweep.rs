@@ -20,8 +20,14 @@ pub(super) async fn sweep(connection: &mut MySqlConnection, cutoff: EpochMs, lim
     let lanes: Vec<i32> = sqlx::query_scalar("select lane from notify_lane order by lane")
         .fetch_all(&mut *connection)
         .await?;
+    // What was taken over since is passed over, so that the rows behind it are looked at.
+    let kept: i64 = sqlx::query_scalar("select coalesce(max(row_count), 0) from notify_taken_over where taken_at >= ?")
+        .bind(cutoff)
+        .fetch_one(&mut *connection)
+        .await?;
     let mut swept = Swept::default();
     for lane in lanes {
+        let behind = if lane == 0 { kept } else { 0 };
         let left = i64::from(limit) - swept.removed as i64;
         if left <= 0 {
             break;
@@ -30,15 +36,16 @@ pub(super) async fn sweep(connection: &mut MySqlConnection, cutoff: EpochMs, lim
         // needed. Looking locks nothing: most sweeps find that there is nothing to do.
         let through: Option<i64> = sqlx::query_scalar(
             "select max(position) from \
-                (select position, created from notify_log where lane = ? order by position limit ?) oldest where created < ?",
+                (select position, created from notify_log where lane = ? and position > ? order by position limit ?) oldest where created < ?",
         )
         .bind(lane)
+        .bind(behind)
         .bind(left)
         .bind(cutoff)
         .fetch_one(&mut *connection)
         .await?;
         if let Some(through) = through {
-            let of_lane = sweep_lane(connection, lane, through, cutoff, left).await;
+            let of_lane = sweep_lane(connection, lane, (behind, through), cutoff, left).await;
             let of_lane = match or_rollback(connection, of_lane).await {
                 // Left for the next sweep: to try the verb again would forget what it has removed of other lanes.
                 Err(error) if met_another(&error) => continue,
@@ -54,13 +61,15 @@ pub(super) async fn sweep(connection: &mut MySqlConnection, cutoff: EpochMs, lim
 async fn sweep_lane(
     connection: &mut MySqlConnection,
     lane: i32,
-    through: i64,
+    (behind, through): (i64, i64),
     cutoff: EpochMs,
     limit: i64,
 ) -> Result<Swept, sqlx::Error> {
     let mut script = Script::new("begin; select position, receiver, seq, outcome = 0 from notify_log where lane = ");
     script
         .number(lane)
+        .push(" and position > ")
+        .number(behind)
         .push(" and position <= ")
         .number(through)
         .push(" and created < ")

@@ -15,6 +15,8 @@ use sha2::{Digest, Sha256};
 use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection};
 use tokio::time::Instant;
 
+use super::connect::lock_took_too_long;
+
 const BEFORE: &str = "notify_log_before";
 const COLUMNS: [&str; 8] = [
     "id",
@@ -27,10 +29,15 @@ const COLUMNS: [&str; 8] = [
     "version",
 ];
 
+/// Longest wait for another program's transaction on today's table.
+const LOCK_WAIT: Duration = Duration::from_secs(30);
+/// How often a start that waits for another node says so.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
 /// Returns after every step is done, by this node or another one.
 pub(super) async fn upgrade(connection: &mut MySqlConnection, patience: Duration) -> Result<(), String> {
     let lock = lock(connection, patience).await?;
-    let result = steps(connection).await;
+    let result = steps(connection, patience.min(LOCK_WAIT)).await;
     // Freed with the connection at the latest.
     let _ = sqlx::query("select release_lock(?)")
         .bind(lock)
@@ -52,31 +59,35 @@ async fn lock(connection: &mut MySqlConnection, patience: Duration) -> Result<St
         digest[0], digest[1], digest[2], digest[3]
     );
     let end = Instant::now() + patience;
+    let mut wait = Duration::ZERO;
     loop {
-        let got: Option<i64> = sqlx::query_scalar("select get_lock(?, 1)")
+        let got: Option<i64> = sqlx::query_scalar("select get_lock(?, ?)")
             .bind(&name)
+            .bind(whole_seconds(wait))
             .fetch_one(&mut *connection)
             .await
             .map_err(failed)?;
         if got == Some(1) {
             return Ok(name);
         }
-        if Instant::now() >= end {
+        wait = TELL_EVERY.min(end.saturating_duration_since(Instant::now()));
+        if wait.is_zero() {
             return Err(format!(
                 "another node has been upgrading the record for {patience:?} (store.mysql.upgrade_timeout_ms)"
             ));
         }
+        tracing::info!("another node is bringing the schema up to date; waiting");
     }
 }
 
-async fn steps(connection: &mut MySqlConnection) -> Result<(), String> {
-    set_aside(connection).await?;
+async fn steps(connection: &mut MySqlConnection, lock_wait: Duration) -> Result<(), String> {
+    set_aside(connection, lock_wait).await?;
     migrate(connection).await?;
     copy(connection).await
 }
 
 /// Step 1. Only a table that has all of today's columns and none of ours is touched.
-async fn set_aside(connection: &mut MySqlConnection) -> Result<(), String> {
+async fn set_aside(connection: &mut MySqlConnection, lock_wait: Duration) -> Result<(), String> {
     let columns = columns(connection, "notify_log").await?;
     if columns.is_empty() || columns.iter().any(|column| column == "seq") {
         return Ok(());
@@ -96,10 +107,20 @@ async fn set_aside(connection: &mut MySqlConnection) -> Result<(), String> {
         ));
     }
     tracing::info!("taking over the table notify_log; it is kept as {BEFORE}");
-    connection
-        .execute(AssertSqlSafe(format!("rename table notify_log to {BEFORE}")))
-        .await
-        .map_err(|error| format!("notify_log can't be renamed to {BEFORE}: {error}"))?;
+    let failed = |error: sqlx::Error| {
+        if lock_took_too_long(&error) {
+            return "another program holds a lock on notify_log: stop the old program, then start again".to_owned();
+        }
+        format!("notify_log can't be renamed to {BEFORE}: {error}")
+    };
+    // By itself the server would wait for a day, and let nobody else at the table meanwhile.
+    let lock_wait = whole_seconds(lock_wait);
+    for statement in [
+        format!("set lock_wait_timeout = {lock_wait}"),
+        format!("rename table notify_log to {BEFORE}"),
+    ] {
+        connection.execute(AssertSqlSafe(statement)).await.map_err(failed)?;
+    }
     Ok(())
 }
 
@@ -158,7 +179,7 @@ async fn copy(connection: &mut MySqlConnection) -> Result<(), String> {
         "insert into notify_receiver (receiver, last_seq) select receiver, max(seq) from notify_order group by receiver".to_owned(),
         format!("insert into notify_lane (lane, position, stored) values (0, {after}, {after})"),
         format!("insert into notify_tally (lane, confirmed) values (0, {after})"),
-        format!("insert into notify_taken_over (name, row_count) values ('notify_log', {after})"),
+        format!("insert into notify_taken_over (name, row_count, taken_at) values ('notify_log', {after}, unix_timestamp() * 1000)"),
     ] {
         transaction.execute(AssertSqlSafe(statement)).await.map_err(failed)?;
     }
@@ -221,6 +242,11 @@ const CREATED: &str = "coalesce(created, last_modified, 0)";
 /// A text in whichever character set as the bytes of its UTF-8.
 fn bytes(column: &str) -> String {
     format!("cast(convert({column} using utf8mb4) as binary)")
+}
+
+/// What the server counts in.
+fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_millis().div_ceil(1_000) as u64
 }
 
 /// The names of a table's columns; none when there is no such table.

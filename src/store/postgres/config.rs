@@ -30,6 +30,9 @@ pub struct Config {
     pub statement_timeout_ms: u64,
     /// Longest wait for all of it, in milliseconds, for a server that doesn't answer at all.
     pub timeout_ms: u64,
+    /// Longest wait at the start while another node upgrades the schema, in milliseconds. Another program's lock on today's table is
+    /// waited for half a minute of it at most.
+    pub upgrade_timeout_ms: u64,
 }
 
 impl Default for Config {
@@ -44,6 +47,7 @@ impl Default for Config {
             lock_timeout_ms: 5_000,
             statement_timeout_ms: 8_000,
             timeout_ms: 10_000,
+            upgrade_timeout_ms: 3_600_000,
         }
     }
 }
@@ -85,6 +89,9 @@ impl Config {
             if !(100..=600_000).contains(&value) {
                 wrong(key, "must lie between 100 and 600000".into());
             }
+        }
+        if !(100..=86_400_000).contains(&self.upgrade_timeout_ms) {
+            wrong("upgrade_timeout_ms", "must lie between 100 and 86400000".into());
         }
         if self.statement_timeout_ms > self.timeout_ms {
             wrong("statement_timeout_ms", "must be at most timeout_ms".into());
@@ -135,6 +142,10 @@ impl Config {
 
     pub fn acquire_timeout(&self) -> Duration {
         Duration::from_millis(self.acquire_timeout_ms)
+    }
+
+    pub fn upgrade_timeout(&self) -> Duration {
+        Duration::from_millis(self.upgrade_timeout_ms)
     }
 }
 

@@ -5,11 +5,15 @@ use std::collections::BTreeMap;
 use futures_util::future::join_all;
 use quick_notify::domain::notification::Draft;
 use quick_notify::domain::outcome::Outcome;
+use quick_notify::lifecycle::wall_clock;
 use quick_notify::store::{Batch, Item, PageQuery, Placed, Store, StoreError};
 use sqlx::MySqlConnection;
 
 use super::{adds_up, batch, config, number, open, run, sql, try_open};
 use crate::harness::servers::MariaDb;
+use crate::harness::within;
+
+const MINUTE: i64 = 60_000;
 
 /// As today's program makes it, with an older schema's character set or the newer column of JSON.
 fn table(collation: &str, data: &str) -> String {
@@ -137,6 +141,45 @@ async fn every_row_is_there_in_order_and_confirmed_whatever_the_table_was_made_o
         assert_eq!(inbox(&*other, "alice").await.len(), 4, "once is enough");
         assert_eq!(number(&mut connection, "select count(*) from notify_log").await, 1_006);
     }
+}
+
+/// The first sweep would otherwise remove what was older than the retention already; their users still have it.
+#[tokio::test]
+async fn what_was_taken_over_is_as_old_as_its_take_over_to_retention() {
+    let (url, mut connection) = todays("utf8mb4_general_ci", "text").await;
+    let store = open(&url).await;
+    let now = wall_clock();
+    let epoch = store.claim(0).await.expect("the lane");
+    store
+        .insert(&batch(0, epoch, &[(1, "alice", "new")]))
+        .await
+        .expect("stored");
+    // Long behind every `created`, the new row's too. Fewer are looked at than were taken over.
+    let swept = store.sweep(now - MINUTE, 10).await.expect("swept");
+    assert_eq!((swept.removed, swept.expired), (1, 1), "the new row alone");
+    assert_eq!(number(&mut connection, "select count(*) from notify_log").await, 1_005);
+    let swept = store.sweep(now + MINUTE, 2_000).await.expect("swept");
+    assert_eq!((swept.removed, swept.expired), (1_005, 0), "their time is over");
+    adds_up(&mut connection).await;
+}
+
+/// Such as an old program that still runs: the start doesn't wait for it for ever, in silence.
+#[tokio::test]
+async fn a_lock_on_todays_table_ends_the_start_with_a_reason() {
+    let (url, mut connection) = todays("utf8mb4_general_ci", "text").await;
+    run(&mut connection, "begin").await;
+    run(&mut connection, "update notify_log set viewed = 1 where id = 'n_a'").await;
+    let mut impatient = config(&url);
+    impatient.mysql.upgrade_timeout_ms = 300;
+    let refused = within("the start", try_open(&impatient)).await.map(drop);
+    let Err(StoreError::Refused(reason)) = refused else {
+        panic!("{refused:?}")
+    };
+    let sentence = "another program holds a lock on notify_log: stop the old program, then start again";
+    assert!(reason.ends_with(sentence), "{reason}");
+    run(&mut connection, "commit").await;
+    let store = try_open(&impatient).await.expect("now it starts");
+    assert_eq!(inbox(&*store, "alice").await.len(), 3);
 }
 
 /// What the old collation held apart stays apart, and an emoji is a receiver like others.

@@ -1,14 +1,20 @@
 //! The table of today's users becomes the record, in the same database, without losing a row.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quick_notify::domain::outcome::Outcome;
+use quick_notify::lifecycle::wall_clock;
 use quick_notify::store::{Placed, Store, StoreError};
-use sqlx::{ConnectOptions, Executor, PgConnection};
+use sqlx::migrate::Migrate;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, Connection, Executor, PgConnection};
 
 use super::{config, open};
 use crate::contract::store::{batch, page};
 use crate::harness::servers::Postgres;
+use crate::harness::within;
+
+const MINUTE: i64 = 60_000;
 
 /// As today's program makes it; `data` is text or json.
 fn todays_table(data: &str) -> String {
@@ -23,7 +29,7 @@ const USERS: [&str; 5] = ["alice", "Alice", "bob ", "zoë", "🔔"];
 
 async fn database() -> (PgConnection, String) {
     let url = Postgres::shared().await.url;
-    let options: sqlx::postgres::PgConnectOptions = url.parse().expect("a URL");
+    let options: PgConnectOptions = url.parse().expect("a URL");
     (options.connect().await.expect("PostgreSQL answers"), url)
 }
 
@@ -151,6 +157,100 @@ async fn is_upgraded(url: &str, due: &BTreeMap<&str, Vec<String>>) -> impl Store
         [old]
     );
     store
+}
+
+/// The first sweep would otherwise remove what was older than the retention already; their users still have it.
+#[tokio::test]
+async fn what_was_taken_over_is_as_old_as_its_take_over_to_retention() {
+    let (mut connection, url) = database().await;
+    connection
+        .execute(sqlx::AssertSqlSafe(todays_table("text")))
+        .await
+        .expect("a table");
+    let due = fill(&mut connection, "text", "1").await;
+    let store = open(&config(&url)).await.expect("it starts");
+    let now = wall_clock();
+    let epoch = store.claim(0).await.expect("the lane");
+    store
+        .insert(&batch(epoch, &[(1, "alice", "new", "x")]))
+        .await
+        .expect("stored");
+    // Long behind every `created`, the new row's too. Fewer are looked at than were taken over.
+    let swept = store.sweep(now - MINUTE, 10).await.expect("swept");
+    assert_eq!((swept.removed, swept.expired), (1, 1), "the new row alone");
+    for (user, ids) in &due {
+        let history = store.history(user, i64::MAX, 0, 1_000).await.expect("history");
+        assert_eq!(history.len(), ids.len(), "{user} keeps all");
+    }
+    let swept = store.sweep(now + MINUTE, 2_000).await.expect("swept");
+    assert_eq!((swept.removed, swept.expired), (1_000, 0), "their time is over");
+}
+
+/// Such as an old program that still runs: the start doesn't wait for it for ever, in silence.
+#[tokio::test]
+async fn a_lock_on_todays_table_ends_the_start_with_a_reason() {
+    let (mut connection, url) = database().await;
+    connection
+        .execute(sqlx::AssertSqlSafe(todays_table("text")))
+        .await
+        .expect("a table");
+    let mut old_program = connection.begin().await.expect("a transaction");
+    old_program
+        .execute("insert into notify_log values ('n1', 'STRING_MSG', 'alice', '1')")
+        .await
+        .expect("a row");
+    let mut impatient = config(&url);
+    impatient.postgres.upgrade_timeout_ms = 300;
+    let error = within("the start", open(&impatient))
+        .await
+        .err()
+        .expect("it doesn't start");
+    assert!(matches!(error, StoreError::Refused(_)), "{error:?}");
+    let reason = "another program holds a lock on notify_log: stop the old program, then start again";
+    assert!(error.to_string().ends_with(reason), "{error}");
+    old_program.commit().await.expect("the row is there");
+    let store = open(&impatient).await.expect("now it starts");
+    assert_eq!(store.history("alice", i64::MAX, 0, 10).await.expect("history").len(), 1);
+}
+
+/// One upgrades for as long as it needs; the others wait, with an end.
+#[tokio::test]
+async fn a_node_waits_for_another_ones_upgrade() {
+    let (mut other_node, url) = database().await;
+    other_node.lock().await.expect("the upgrade's lock");
+    let mut impatient = config(&url);
+    impatient.postgres.upgrade_timeout_ms = 300;
+    let error = within("the start", open(&impatient))
+        .await
+        .err()
+        .expect("it doesn't start");
+    assert!(
+        error.to_string().contains("store.postgres.upgrade_timeout_ms"),
+        "{error}"
+    );
+
+    let options: PgConnectOptions = url.parse().expect("a URL");
+    let mut look = options.connect().await.expect("PostgreSQL answers");
+    let config = config(&url);
+    let start = open(&config);
+    let end = async {
+        let mut waits = BTreeSet::new();
+        within("its second wait", async {
+            while waits.len() < 2 {
+                let began: Option<String> = sqlx::query_scalar(
+                    "select max(query_start)::text from pg_stat_activity where datname = current_database() and wait_event = 'advisory'",
+                )
+                .fetch_one(&mut look)
+                .await
+                .expect("an answer");
+                waits.extend(began);
+            }
+        })
+        .await;
+        other_node.unlock().await.expect("it is done");
+    };
+    let (store, ()) = tokio::join!(start, end);
+    store.expect("it starts");
 }
 
 /// A table that can't be taken along stays as it was, and the start says why.
