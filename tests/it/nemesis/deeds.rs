@@ -13,6 +13,8 @@ pub enum Deed {
     Kill(Victim),
     Freeze(Victim),
     CutOff(Victim),
+    /// Kill a dispatching node while the record is away: it dies with a batch in hand, which a node that acks before the commit would lose.
+    KillWithABatch,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,10 +36,14 @@ const VICTIMS: [(Victim, &str); 5] = [
     (Victim::Postgres, "PostgreSQL"),
 ];
 
+/// Enough for a batch to come that can't be stored.
+const HALF_A_SECOND: Duration = Duration::from_millis(500);
+
 /// Every deed once.
 pub fn shuffled(random: &mut Random) -> Vec<Deed> {
     let all = |victim| [Deed::Kill(victim), Deed::Freeze(victim), Deed::CutOff(victim)];
     let mut deeds: Vec<Deed> = VICTIMS.iter().flat_map(|(victim, _)| all(*victim)).collect();
+    deeds.push(Deed::KillWithABatch);
     for last in (1..deeds.len()).rev() {
         deeds.swap(last, random.index(last + 1));
     }
@@ -54,6 +60,7 @@ impl Deed {
     pub async fn perform(self, cluster: &mut Cluster, random: &mut Random) -> Fault {
         let victim = match self {
             Self::Kill(victim) | Self::Freeze(victim) | Self::CutOff(victim) => victim,
+            Self::KillWithABatch => Victim::Dispatching,
         };
         let node = cluster.busiest(victim == Victim::Edge).await;
         let nats = random.index(cluster.nats.servers().len());
@@ -72,6 +79,13 @@ impl Deed {
                 set_lines(cluster, victim, node, nats, line);
                 lasts(lasting).await;
                 set_lines(cluster, victim, node, nats, Line::Open);
+            }
+            Self::KillWithABatch => {
+                set_lines(cluster, Victim::Postgres, node, nats, Line::Cut);
+                lasts(HALF_A_SECOND).await;
+                cluster.nodes[node].server.kill9().await;
+                set_lines(cluster, Victim::Postgres, node, nats, Line::Open);
+                cluster.nodes[node].server.restart_at_last().await;
             }
         }
         Fault {
@@ -93,6 +107,7 @@ impl Deed {
             Self::Freeze(victim) => format!("freeze {}", name(victim)),
             Self::CutOff(victim) if line == Line::Cut => format!("cut off {}", name(victim)),
             Self::CutOff(victim) => format!("cut off {}, silently", name(victim)),
+            Self::KillWithABatch => "kill a dispatching node while PostgreSQL is away".to_owned(),
         }
     }
 }

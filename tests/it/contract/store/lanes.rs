@@ -176,6 +176,31 @@ async fn a_zombies_batch_changes_nothing_while_the_new_holder_works() {
     }
 }
 
+/// A zombie whose batch lies ahead of what is stored: without the fence its row would stand before earlier ones, and the entries between would
+/// be counted nowhere.
+#[tokio::test]
+async fn a_zombie_that_is_ahead_does_not_get_before_the_others() {
+    for store in shared_stores().await {
+        let old = store.claim(2).await.expect("the lane");
+        let new = store.claim(2).await.expect("taken over");
+        let entry = |epoch, sequence, id: &str| batch_of(2, epoch, sequence, [("alice".to_owned(), id.to_owned())]);
+        let zombie = store.insert(&entry(old, 3, "a3")).await;
+        assert!(matches!(zombie, Err(StoreError::Fenced)), "{zombie:?}");
+        for (sequence, id, placed) in [
+            (1, "a1", Placed::Stored { seq: 1 }),
+            (2, "a1", Placed::Duplicate { seq: 1 }),
+            (3, "a3", Placed::Stored { seq: 2 }),
+        ] {
+            assert_eq!(
+                store.insert(&entry(new, sequence, id)).await.expect("an answer"),
+                [placed]
+            );
+        }
+        let lane = store.lanes().await.expect("lanes").remove(0);
+        assert_eq!((lane.stored, lane.duplicates, lane.settled), (2, 1, 3));
+    }
+}
+
 /// Every node sweeps; what one of them does, the others leave alone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nodes_that_sweep_at_once_remove_each_row_once() {
