@@ -54,6 +54,10 @@ pub fn cpu(process: &str) -> anyhow::Result<Duration> {
 
 /// CPU time of a process and all that descend from it, those that have ended among them.
 pub fn cpu_of_family(root: u32) -> anyhow::Result<Duration> {
+    anyhow::ensure!(
+        Path::new(&format!("/proc/{root}/stat")).exists(),
+        "process {root} is gone"
+    );
     let mut total = Duration::ZERO;
     let mut open = vec![root];
     while let Some(process) = open.pop() {
@@ -78,7 +82,6 @@ pub fn cpu_of_family(root: u32) -> anyhow::Result<Duration> {
             open.extend(children.split_ascii_whitespace().flat_map(str::parse::<u32>));
         }
     }
-    anyhow::ensure!(!total.is_zero(), "process {root} is gone");
     Ok(total)
 }
 
