@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -17,7 +17,7 @@ use crate::auth::{self, Auth, Guarded, Revocations};
 use crate::config::Config;
 use crate::dispatch::Dispatcher;
 use crate::domain::kind::Kinds;
-use crate::edge::{self, Edge, Hub, Outcomes, Rounds, Watch};
+use crate::edge::{self, Edge, Hub, Outcomes, Places, Rounds, Watch};
 use crate::http;
 use crate::ingest::{self, Ingest};
 use crate::keys::Keys;
@@ -146,6 +146,7 @@ impl App {
         let edge = Arc::new(Edge {
             rules: Arc::new(Rules::from(&config.session)),
             max_per_user: config.session.max_per_user,
+            places: Places::new(config.edge.max_connections),
             config: config.edge,
             any_origin: dev,
             auth: Arc::clone(&auth),
@@ -153,7 +154,6 @@ impl App {
             topic: Arc::clone(&topic),
             hub,
             outcomes,
-            open: AtomicUsize::new(0),
             tasks: TaskTracker::new(),
         });
         let ready = Arc::new(AtomicBool::new(false));

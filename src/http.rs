@@ -1,14 +1,15 @@
 //! What every door that speaks HTTP shares: connections within bounds, bodies within bounds, and JSON for what no route answers.
 //!
 //! A request's head has a time and a size, so a client that sends it drop by drop holds a place for no longer than that. An upgraded
-//! connection leaves: from then on it counts as a session, and nothing here applies to it.
+//! connection leaves: from then on it counts as a session, and nothing here applies to it. A response that stays open for a session is lent
+//! its connection by [`Wire`].
 //!
 //! # Why not `axum::serve`
 //! It gives hyper no timer, and so a request's head any time; and it takes any number of connections.
 
 use std::io::ErrorKind;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
@@ -17,14 +18,18 @@ use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use bytes::BytesMut;
 use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use hyper::server::conn::http1::{self, UpgradeableConnection};
+use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::lifecycle::Lifecycle;
 
@@ -84,13 +89,21 @@ pub async fn serve(config: Config, listener: TcpListener, routes: Router, lifecy
     while let Some((stream, place)) = lifecycle.drain.run_until_cancelled(accepted()).await {
         // Small frames go out when they are written, not when more of them have gathered.
         let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(routes.clone());
+        let wire = Wire(Arc::new(Line {
+            place: Mutex::new(Some((place, lifecycle.tasks.token()))),
+            places: Arc::clone(&places),
+            doors: lifecycle.tasks.clone(),
+            end: Mutex::new(None),
+            changed: Notify::new(),
+        }));
+        let service = Wired {
+            routes: TowerToHyperService::new(routes.clone()),
+            wire: wire.clone(),
+        };
         let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
-        let drain = lifecycle.drain.clone();
-        lifecycle.spawn(async move {
-            finish(connection, drain).await;
-            drop(place);
-        });
+        let (drain, abort) = (lifecycle.drain.clone(), lifecycle.abort.clone());
+        // Not among the doors' tasks while it is lent to a session: sessions end after the doors, and have a drain of their own.
+        tokio::spawn(async move { abort.run_until_cancelled(finish(connection, wire, drain)).await });
     }
 }
 
@@ -161,16 +174,115 @@ async fn accept(listener: &TcpListener) -> TcpStream {
     }
 }
 
-type Connection = UpgradeableConnection<TokioIo<TcpStream>, TowerToHyperService<Router>>;
+type Connection = UpgradeableConnection<TokioIo<TcpStream>, Wired>;
 
 /// Serves a connection to its end. A drain lets the request that is under way finish. Errors are the client's: it broke off, or was too slow.
-async fn finish(connection: Connection, drain: CancellationToken) {
+async fn finish(connection: Connection, wire: Wire, drain: CancellationToken) {
     let mut connection = pin!(connection);
     tokio::select! {
-        _ = connection.as_mut() => {}
-        () = drain.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            let _ = tokio::time::timeout(LEAVE_WITHIN, connection).await;
+        _ = connection.as_mut() => return,
+        () = drain.cancelled() => {}
+        () = wire.until(|line| lock(&line.end).is_some()) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let late = async {
+        wire.until(|line| lock(&line.place).is_some()).await;
+        tokio::time::sleep(LEAVE_WITHIN).await;
+    };
+    tokio::select! {
+        _ = connection => {}
+        () = wire.until(|line| *lock(&line.end) == Some(End::Now)) => {}
+        () = late => {}
+    }
+}
+
+/// The connection that a request came by; in the request's extensions.
+#[derive(Clone)]
+pub struct Wire(Arc<Line>);
+
+struct Line {
+    /// Its place among `http.max_connections` and among what a drain of the doors waits for, unless it is lent to a session.
+    place: Mutex<Option<(OwnedSemaphorePermit, TaskTrackerToken)>>,
+    places: Arc<Semaphore>,
+    doors: TaskTracker,
+    end: Mutex<Option<End>>,
+    changed: Notify,
+}
+
+/// How a connection is to end before its client ends it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    AfterThis,
+    Now,
+}
+
+impl Wire {
+    /// Lends the connection to a session until the guard is dropped, with the response: meanwhile it counts as the session's.
+    pub fn lend(&self) -> Lent {
+        drop(lock(&self.0.place).take());
+        Lent(self.clone())
+    }
+
+    /// Breaks the connection off: its client doesn't take what it is sent.
+    pub fn cut(&self) {
+        self.end(End::Now);
+    }
+
+    fn end(&self, end: End) {
+        *lock(&self.0.end) = Some(end);
+        self.0.changed.notify_waiters();
+    }
+
+    async fn until(&self, is_so: impl Fn(&Line) -> bool) {
+        loop {
+            let changed = self.0.changed.notified();
+            if is_so(&self.0) {
+                return;
+            }
+            changed.await;
         }
     }
+}
+
+/// A connection that is lent to a session. Dropped, it is an HTTP connection again; where there is no place for one, it closes after this response.
+pub struct Lent(Wire);
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let line = &self.0.0;
+        match Arc::clone(&line.places).try_acquire_owned() {
+            Ok(place) => {
+                *lock(&line.place) = Some((place, line.doors.token()));
+                line.changed.notify_waiters();
+            }
+            Err(_) => self.0.end(End::AfterThis),
+        }
+    }
+}
+
+impl Lent {
+    pub fn cut(&self) {
+        self.0.cut();
+    }
+}
+
+/// The routes, as one connection sees them.
+struct Wired {
+    routes: TowerToHyperService<Router>,
+    wire: Wire,
+}
+
+impl Service<axum::http::Request<Incoming>> for Wired {
+    type Response = Response;
+    type Error = std::convert::Infallible;
+    type Future = <TowerToHyperService<Router> as Service<axum::http::Request<Incoming>>>::Future;
+
+    fn call(&self, mut request: axum::http::Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(self.wire.clone());
+        self.routes.call(request)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nothing panics under this lock")
 }

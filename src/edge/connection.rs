@@ -2,11 +2,10 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use hyper::upgrade::Upgraded;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::Edge;
@@ -14,8 +13,8 @@ use super::hub::Present;
 use super::mailbox::{Mail, Mailbox};
 use super::outcomes::Job;
 use super::patience::{Patience, revoked_token};
-use super::transport::{Received, Transport};
-use super::websocket::WebSocket;
+use super::place::Place;
+use super::transport::{Payload, Received, Transport};
 use crate::auth::{self, Refusal};
 use crate::domain::identity::Identity;
 use crate::domain::time::EpochMs;
@@ -29,10 +28,8 @@ use crate::topic::{Entered, Seat, TopicError};
 /// The farewell to a session whose token has ended takes no longer.
 const AFTER_TOKEN: Duration = Duration::from_millis(750);
 
-/// Serves one client until its session ends.
-pub async fn serve(edge: Arc<Edge>, upgraded: Upgraded) {
-    // Boxed, here and at the farewell: what only the beginning and the end need would be carried by the idle connection.
-    let mut transport = Box::pin(WebSocket::new(upgraded, &edge.config)).await;
+/// Serves one client until its session ends. The place is given up after the farewell.
+pub async fn serve(edge: Arc<Edge>, place: Place, mut transport: impl Transport) {
     events::connection_opened();
     let mut connection = Connection {
         session: Session::new(Arc::clone(&edge.rules), now()),
@@ -65,9 +62,10 @@ pub async fn serve(edge: Arc<Edge>, upgraded: Upgraded) {
             limit = limit.min(AFTER_TOKEN);
         }
         let words = farewell(&end, edge.config.return_within_ms);
+        // Boxed: what only the end needs would be carried by the idle connection.
         let _ = Box::pin(timeout(limit, transport.close(end.reason.close_code(), &words))).await;
     }
-    edge.open.fetch_sub(1, Ordering::Relaxed);
+    drop(place);
 }
 
 struct Connection {
@@ -117,7 +115,7 @@ impl Connection {
         while let Some(output) = self.session.poll_output() {
             match output {
                 Output::Send(bytes) => {
-                    if self.patience().with(transport.write(bytes)).await? {
+                    if self.write(transport, bytes).await? {
                         time = now();
                     }
                     wrote = true;
@@ -128,7 +126,7 @@ impl Connection {
                         self.session.handle_timeout(time);
                         continue;
                     }
-                    if self.patience().with(transport.write(bytes)).await? {
+                    if self.write(transport, bytes).await? {
                         time = now();
                     }
                     wrote = true;
@@ -157,21 +155,34 @@ impl Connection {
                     self.edge.hub.leave_topic(&topic, &self.mailbox);
                     self.topics.retain(|other| **other != *topic);
                 }
+                Output::Retract => transport.retract(),
                 Output::Close(disconnect) => {
-                    self.patience().with(transport.flush()).await?;
+                    self.flush(transport).await?;
                     return Err(disconnect);
                 }
             }
         }
         if wrote {
-            self.patience().with(transport.flush()).await?;
+            self.flush(transport).await?;
         }
         Ok(())
     }
 
+    /// Writes one frame, and says whether it had to wait.
+    async fn write(&mut self, transport: &mut impl Transport, frame: Bytes) -> Result<bool, Disconnect> {
+        // STOMP is text; a body that isn't goes out as what it is.
+        let written = self.patience().with(transport.write(Payload::of(frame))).await;
+        written.inspect_err(|end| retract(transport, end))
+    }
+
+    async fn flush(&mut self, transport: &mut impl Transport) -> Result<(), Disconnect> {
+        let flushed = self.patience().with(transport.flush()).await;
+        flushed.map(|_| ()).inspect_err(|end| retract(transport, end))
+    }
+
     fn receive(&mut self, received: Received) {
         match received {
-            Received::Message(bytes) => self.session.handle_bytes(bytes, now()),
+            Received::Message(message) => self.session.handle_bytes(message.into_bytes(), now()),
             Received::TooLarge(detail) => {
                 let detail = format!("{detail} (edge.max_message)");
                 self.session.handle_end(Disconnect::new(Reason::LimitExceeded, detail));
@@ -338,6 +349,13 @@ async fn enter(
             let detail = "sessions can't be counted now; try again";
             Err(Disconnect::new(Reason::Unavailable, detail))
         }
+    }
+}
+
+/// A token that ended while the client was waited for takes what waits along.
+fn retract(transport: &mut impl Transport, end: &Disconnect) {
+    if matches!(end.reason, Reason::Token(_)) {
+        transport.retract();
     }
 }
 

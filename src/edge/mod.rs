@@ -9,6 +9,7 @@ mod mailbox;
 mod origin;
 mod outcomes;
 mod patience;
+mod place;
 mod revoked;
 mod rounds;
 mod routes;
@@ -17,7 +18,6 @@ mod transport;
 mod websocket;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,7 @@ use tokio_util::task::TaskTracker;
 pub use hub::Hub;
 pub use origin::cross_origin;
 pub use outcomes::Outcomes;
+pub use place::Places;
 pub use revoked::Watch;
 pub use rounds::Rounds;
 pub use routes::routes;
@@ -148,7 +149,7 @@ pub struct Edge {
     pub topic: Arc<dyn Topic>,
     pub hub: Arc<Hub>,
     pub outcomes: Outcomes,
-    pub open: AtomicUsize,
+    pub places: Places,
     /// Owns the connections' tasks, so that a drain waits for them.
     pub tasks: TaskTracker,
 }

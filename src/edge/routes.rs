@@ -1,15 +1,16 @@
 //! The STOMP endpoint.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use super::handshake::Handshake;
+use super::place::Place;
+use super::websocket::WebSocket;
 use super::{Edge, connection, origin};
 use crate::stomp::Version;
 
@@ -25,38 +26,43 @@ pub fn routes(edge: Arc<Edge>) -> Router {
 }
 
 async fn websocket(State(edge): State<Arc<Edge>>, request: Request) -> Response {
-    if edge.tasks.is_closed() {
-        return (StatusCode::SERVICE_UNAVAILABLE, "the server is going away; come back").into_response();
-    }
     let (mut parts, _) = request.into_parts();
-    if !edge.any_origin && !origin::is_allowed(&parts.headers, &edge.config.origins) {
-        return (
-            StatusCode::FORBIDDEN,
-            "this page's origin may not connect (edge.origins)",
-        )
-            .into_response();
-    }
     let handshake = match Handshake::of(&mut parts) {
         Ok(handshake) => handshake,
         Err(refused) => return refused.into_response(),
     };
-    let most = edge.config.max_connections;
-    if edge.open.fetch_add(1, Ordering::Relaxed) >= most {
-        edge.open.fetch_sub(1, Ordering::Relaxed);
-        let detail = format!("this node holds {most} connections already (edge.max_connections)");
-        return (StatusCode::SERVICE_UNAVAILABLE, detail).into_response();
-    }
+    let place = match edge.let_in(&parts.headers) {
+        Ok(place) => place,
+        Err(refused) => return refused,
+    };
     let offered = parts.headers.get_all(header::SEC_WEBSOCKET_PROTOCOL);
     let offered = offered.iter().filter_map(|protocols| protocols.to_str().ok());
     let answer = handshake.answer(Version::best_subprotocol(offered));
     let tasks = edge.tasks.clone();
     tasks.spawn(async move {
-        match handshake.upgrade.await {
-            Ok(upgraded) => connection::serve(edge, upgraded).await,
-            Err(_) => {
-                edge.open.fetch_sub(1, Ordering::Relaxed);
-            }
-        }
+        let Ok(upgraded) = handshake.upgrade.await else { return };
+        // Boxed: what only the beginning needs would be carried by the idle connection.
+        let transport = Box::pin(WebSocket::new(upgraded, &edge.config)).await;
+        connection::serve(edge, place, transport).await;
     });
     answer
+}
+
+impl Edge {
+    /// Whether a request with these headers may open a session now: its place, or the answer that says why not.
+    pub(super) fn let_in(&self, headers: &HeaderMap) -> Result<Place, Response> {
+        if self.tasks.is_closed() {
+            let detail = "the server is going away; come back";
+            return Err((StatusCode::SERVICE_UNAVAILABLE, detail).into_response());
+        }
+        if !self.any_origin && !origin::is_allowed(headers, &self.config.origins) {
+            let detail = "this page's origin may not connect (edge.origins)";
+            return Err((StatusCode::FORBIDDEN, detail).into_response());
+        }
+        self.places.take().ok_or_else(|| {
+            let most = self.config.max_connections;
+            let detail = format!("this node holds {most} connections already (edge.max_connections)");
+            (StatusCode::SERVICE_UNAVAILABLE, detail).into_response()
+        })
+    }
 }

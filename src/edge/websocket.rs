@@ -1,6 +1,5 @@
 //! The WebSocket transport.
 
-use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
@@ -8,10 +7,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
+use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::Config;
-use super::transport::{Lost, Received, Transport};
+use super::transport::{Lost, Payload, Received, Transport};
 
 pub struct WebSocket {
     stream: WebSocketStream<TokioIo<Upgraded>>,
@@ -51,8 +50,8 @@ impl Transport for WebSocket {
     async fn receive(&mut self) -> Received {
         loop {
             return match self.stream.next().await {
-                Some(Ok(Message::Text(text))) => Received::Message(text.into()),
-                Some(Ok(Message::Binary(bytes))) => Received::Message(bytes),
+                Some(Ok(Message::Text(text))) => Received::Message(Payload::Text(text)),
+                Some(Ok(Message::Binary(bytes))) => Received::Message(Payload::Binary(bytes)),
                 // The protocol's own pings are answered below this layer.
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
                 Some(Ok(Message::Close(_))) | None => Received::Closed,
@@ -61,11 +60,10 @@ impl Transport for WebSocket {
         }
     }
 
-    async fn write(&mut self, message: Bytes) -> Result<(), Lost> {
-        // STOMP is text; a body that isn't goes out as what it is.
-        let message = match Utf8Bytes::try_from(message.clone()) {
-            Ok(text) => Message::Text(text),
-            Err(_) => Message::Binary(message),
+    async fn write(&mut self, message: Payload) -> Result<(), Lost> {
+        let message = match message {
+            Payload::Text(text) => Message::Text(text),
+            Payload::Binary(bytes) => Message::Binary(bytes),
         };
         self.stream.feed(message).await.map_err(|_| Lost)
     }

@@ -277,6 +277,9 @@ impl Session {
         if disconnect.reason.is_error() {
             // What was about to be delivered isn't: the record has it for the next session, and a token may have ended.
             self.outputs.retract_deliveries();
+            if matches!(disconnect.reason, Reason::Token(_)) {
+                self.outputs.push(Output::Retract);
+            }
             self.outputs.push(Output::Send(self.error(&disconnect)));
         }
         self.phase = Phase::Closed;

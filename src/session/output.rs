@@ -41,6 +41,8 @@ pub enum Output {
     /// Begin or stop to hear a topic.
     Listen(String),
     Unlisten(String),
+    /// Take back what was to be delivered and still waits in the transport: the token has ended.
+    Retract,
     /// The end, after everything before it was sent.
     Close(Disconnect),
 }

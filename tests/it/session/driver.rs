@@ -49,6 +49,8 @@ impl Story {
                 }
                 Output::Listen(topic) => self.asked.push(format!("listen {topic}")),
                 Output::Unlisten(topic) => self.asked.push(format!("unlisten {topic}")),
+                // Nothing waits below this driver.
+                Output::Retract => {}
                 Output::Close(end) => self.lines.push(format!("close {}", end.reason.code())),
             }
             if let Some(read) = self.read.take_if(|_| !self.hold_reads) {
