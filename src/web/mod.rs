@@ -20,14 +20,17 @@ files! {
     "/page.js" => "page.js" as "text/javascript; charset=utf-8";
     "/icon.svg" => "icon.svg" as "image/svg+xml";
     "/sdk/quick-notify.js" => "sdk/quick-notify.js" as "text/javascript; charset=utf-8";
+    "/sdk/addresses.js" => "sdk/addresses.js" as "text/javascript; charset=utf-8";
     "/sdk/connection.js" => "sdk/connection.js" as "text/javascript; charset=utf-8";
     "/sdk/inbox.js" => "sdk/inbox.js" as "text/javascript; charset=utf-8";
     "/sdk/ledger.js" => "sdk/ledger.js" as "text/javascript; charset=utf-8";
+    "/sdk/place.js" => "sdk/place.js" as "text/javascript; charset=utf-8";
     "/sdk/reconnect.js" => "sdk/reconnect.js" as "text/javascript; charset=utf-8";
     "/sdk/stomp.js" => "sdk/stomp.js" as "text/javascript; charset=utf-8";
     "/sdk/token.js" => "sdk/token.js" as "text/javascript; charset=utf-8";
     "/sdk/types.js" => "sdk/types.js" as "text/javascript; charset=utf-8";
     "/sdk/unread.js" => "sdk/unread.js" as "text/javascript; charset=utf-8";
+    "/sdk/wakes.js" => "sdk/wakes.js" as "text/javascript; charset=utf-8";
 }
 
 /// Today's demo page leads here.

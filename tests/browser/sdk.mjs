@@ -1,8 +1,11 @@
 /**
  * The browser client as the server serves it, under Node with `ws`: order, resume, dedupe, confirm, unread, events between two
- * clients, a fresh token in time, and a server that dies.
+ * clients, fresh tokens in time, a server that dies and a node that dies.
  *
- *     node sdk.mjs http://127.0.0.1:2025 test1 [ordered|resume|between|token|kill ...]
+ *     node sdk.mjs http://127.0.0.1:2025 test1 ordered resume between token kill dice renewal socket
+ *     node sdk.mjs http://127.0.0.1:2025 test1 elsewhere=http://127.0.0.1:2026    (another node of its cluster)
+ *     node sdk.mjs http://127.0.0.1:2025 test1 crowded                            (with session.max_per_user=1)
+ *     node sdk.mjs http://127.0.0.1:2025 test1 drained                            (with edge.return_within_ms=900)
  */
 
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -13,7 +16,7 @@ import { WebSocket } from 'ws';
 import { Api, Arrivals, PATIENCE, ask, equal, fail, run, say, within } from './story.mjs';
 
 const MANY = 500;
-let QuickNotify;
+let QuickNotify, Addresses, Wait, planRetry;
 
 /** Fetches the module and all that it imports, as a browser would. */
 async function load(url) {
@@ -32,19 +35,25 @@ async function load(url) {
     for (const [, name] of text.matchAll(/^(?:import|export) [^;]*?from '(.+)';$/gm)) await fetchModule(new URL(name, url + path).pathname);
   };
   await fetchModule('/sdk/quick-notify.js');
-  const module = await import(pathToFileURL(join(folder, '/sdk/quick-notify.js')));
+  const part = (name) => import(pathToFileURL(join(folder, `/sdk/${name}.js`)));
+  ({ QuickNotify } = await part('quick-notify'));
+  ({ Addresses } = await part('addresses'));
+  ({ Wait, planRetry } = await part('reconnect'));
   await rm(folder, { recursive: true });
-  return module.QuickNotify;
 }
 
 /** A client whose every event is kept. */
 function listen(url, token, options = {}) {
-  const client = new QuickNotify({ url: `${url}/stomp-ws`, token, WebSocket, reconnect: { min: 50, max: 500 }, ...options });
+  const client = new QuickNotify({ url: Array.isArray(url) ? url : `${url}/stomp-ws`, token, WebSocket, reconnect: { min: 50, max: 500 }, ...options });
   const events = {};
   for (const type of ['notification', 'repeat', 'state', 'unread', 'viewed', 'deleted', 'gap', 'topic', 'error']) {
     const arrivals = (events[type] = new Arrivals());
     client.on(type, (detail) => arrivals.add(detail));
   }
+  client.on('state', ({ state }) => {
+    if (state === 'waiting') events.gone = performance.now();
+    if (state === 'connected') events.back = performance.now();
+  });
   client.on('notification', ({ id, attempt }) => say(`GOT ${id} ${attempt}`));
   return Object.assign(client, { events });
 }
@@ -191,8 +200,7 @@ const chapters = {
     const began = Date.now();
     const { session } = client.state;
     say('READY');
-    await within('two renewals', eventually(() => asked.all.length >= 4));
-    if (Date.now() - began < 3000) fail('the first token had not expired yet');
+    await within('renewals, and the end of the first token', eventually(() => asked.all.length >= 4 && Date.now() - began > 3500));
     await new Api(url, '').publish({ receiver: name, data: 'still here' });
     await got(client, 'still here');
     equal('the session', client.state.session, session);
@@ -244,6 +252,216 @@ const chapters = {
     equal('what is left', data(fresh), ['a fence']);
     await fresh.close();
   },
+  /** When it comes back is thrown with dice over the whole span, and where it goes, too. */
+  async dice() {
+    const bounds = { min: 500, max: 30_000 };
+    const plan = (ending, attempt, random) => planRetry(ending, attempt, bounds, () => random);
+    const longest = (code, attempt) => plan({ code }, attempt, 1).wait;
+    equal('the first waits', [0, 1, 2, 5, 6, 99].map((attempt) => longest('closed', attempt)), [500, 1000, 2000, 16_000, 30_000, 30_000]);
+    equal('the shortest', plan({ code: 'closed' }, 9, 0), { wait: 0, patient: false });
+    equal('a moment that the server named', plan({ code: 'unavailable', retryAfter: 1234 }, 0, 1), { wait: 1234, patient: true });
+    equal('when it names it again', plan({ code: 'unavailable', retryAfter: 0 }, 3, 1), { wait: 500, patient: true });
+    equal('no moment beyond reason', plan({ code: 'unavailable', retryAfter: 1e9 }, 0, 1).wait, 300_000);
+    equal('a place that died with its node', [plan({ code: 'too-many-sessions' }, 0, 0).wait, longest('too-many-sessions', 0)], [5_000, 10_000]);
+    equal('a place that is taken', [plan({ code: 'too-many-sessions' }, 7, 0).wait, longest('too-many-sessions', 7)], [30_000, 60_000]);
+    equal('a token that ended', [longest('token-expired', 0), longest('token-expired', 1)], [0, 1000]);
+
+    // An office of 2,000 comes back online: it takes the whole span, and nobody waits longer than before.
+    const began = performance.now();
+    const waits = Array.from({ length: 2000 }, () => new Wait());
+    const ends = waits.map((wait) => wait.pause(60_000, false).then(() => performance.now() - began));
+    const soonest = waits[0].pause(30, false);
+    equal('those who were woken', waits.filter((wait) => wait.soon(1000)).length, waits.length);
+    await within('the one that was almost there', soonest, 900);
+    const late = await within('all being back', Promise.all(ends.slice(1)), 5000);
+    const tenths = Array.from({ length: 10 }, (_, tenth) => late.filter((ms) => ms >= 100 * tenth && ms < 100 * tenth + 100).length);
+    if (Math.max(...tenths) > 500) fail(`of 2000 in a second, these came in each tenth: ${tenths}`);
+    const patient = new Wait();
+    patient.pause(60_000, true);
+    equal('one that was told when', patient.soon(1), false);
+    patient.end();
+
+    const urls = ['https://a.example/stomp-ws', 'wss://b.example/x/stomp-ws', 'http://c.example/stomp-ws'];
+    const firsts = new Map();
+    for (let n = 0; n < 300; n += 1) {
+      const addresses = new Addresses(urls, 'ws');
+      const seen = urls.map(() => [addresses.current, addresses.failed()][0]);
+      equal('each in turn', [...seen].sort(), ['ws://c.example/stomp-ws', 'wss://a.example/stomp-ws', 'wss://b.example/x/stomp-ws']);
+      equal('and again', addresses.current, seen[0]);
+      equal('the name', addresses.name, 'ws://c.example/stomp-ws');
+      firsts.set(seen[0], (firsts.get(seen[0]) ?? 0) + 1);
+    }
+    equal('an even share', [...firsts.values()].map((count) => count > 50), [true, true, true]);
+    equal('REST', new Addresses(urls[1], 'ws').rest, 'https://b.example/x');
+    equal('for SockJS', new Addresses(urls[1], 'http').current, 'https://b.example/x/stomp-ws');
+  },
+
+  /** Fresh tokens are hard to get: the session goes on, and no token stands anywhere it shouldn't. */
+  async renewal(url, user) {
+    const name = `${user.replace(/^test/, '')}bob`;
+    const told = [];
+    for (const level of ['log', 'info', 'warn', 'error', 'debug']) console[level] = (...what) => told.push(what.map(String).join(' '));
+    const saved = new Map();
+    const storage = { getItem: (key) => saved.get(key) ?? null, setItem: (key, value) => saved.set(key, value) };
+    const given = [];
+    const asked = [];
+    let mood = 'well';
+    const client = listen(url, async ({ refused }) => {
+      asked.push({ refused, at: Date.now() });
+      if (mood === 'broken') throw new Error('the shop is closed');
+      if (mood === 'stale') return given.at(-1);
+      given.push(await ask(`TOKEN ${name} 4s`, 'TOKEN'));
+      return given.at(-1);
+    }, { storage });
+    const fresh = (count) => within(`token ${count}`, eventually(() => given.length >= count));
+    await within('the connection', client.connect());
+    const { session } = client.state;
+    say('READY');
+
+    // In time: not before half of its life, and before its end.
+    await fresh(2);
+    const life = asked[1].at - asked[0].at;
+    if (life < 1500 || life > 4000) fail(`a token of 4 s was renewed after ${life} ms`);
+    mood = 'broken';
+    await within('two failures', eventually(() => client.events.error.all.length >= 2));
+    mood = 'well';
+    await fresh(3);
+    mood = 'stale';
+    const before = asked.length;
+    await within('two old ones', eventually(() => asked.length >= before + 2));
+    mood = 'well';
+    await fresh(4);
+    const end = JSON.parse(atob(given[2].split('.')[1])).exp * 1000;
+    await within('the end of the third', eventually(() => Date.now() > end + 500));
+    await new Api(url, '').publish({ receiver: name, data: 'still the same session' });
+    await got(client, 'still the same session');
+    equal('the session', client.state.session, session);
+    equal('why it asked', asked.filter(({ refused }) => refused !== null), []);
+    equal('the errors', [...new Set(client.events.error.all.map(({ code, message }) => `${code}: ${message}`))], ['token-refresh-failed: the shop is closed']);
+    equal('the states', client.events.state.all.map(({ state }) => state), ['connecting', 'connected']);
+
+    // REST uses the token of the session; what is closed asks for none.
+    await client.history();
+    await client.close();
+    const closed = asked.length;
+    const last = JSON.parse(atob(given.at(-1).split('.')[1])).exp * 1000;
+    await within('the end of the last one', eventually(() => Date.now() > last));
+    equal('asked after the close', asked.length - closed, 0);
+    const everything = [...told, ...Object.values(client.events).flatMap(({ all = [] }) => all.map((detail) => `${JSON.stringify(detail)} ${detail?.stack}`)), ...saved.keys(), ...saved.values()].join('\n');
+    equal('something was kept', saved.size, 1);
+    equal('tokens told', given.filter((token) => everything.includes(token.split('.')[2])), []);
+  },
+
+  /** Where WebSockets are blocked, the application brings what behaves like one; the url is what SockJS takes. */
+  async socket(url, user) {
+    const opened = [];
+    const socket = (address) => {
+      opened.push(address);
+      return new WebSocket(address.replace(/^http/, 'ws'));
+    };
+    const client = listen(`${url.replace(/^http/, 'ws')}`, user, { socket, WebSocket: undefined });
+    await within('the connection', client.connect());
+    say('READY');
+    await new Api(url, user).publish({ receiver: user, data: 'through the hook' });
+    await got(client, 'through the hook');
+    await unreadIs(client, 1);
+    equal('what was opened', opened, [`${url}/stomp-ws`]);
+    equal('errors', client.events.error.all, []);
+    await client.close();
+
+    // A hook that fails is a line that can't be had: it is tried again.
+    let calls = 0;
+    const broken = listen(url, user, { socket: (address) => (calls++ ? socket(address) : fail('no socket today')) });
+    await within('the connection', broken.connect());
+    equal('the first try', broken.events.state.all[1].code, 'unreachable');
+    await broken.close();
+  },
+
+  /** The user has as many sessions as are allowed: it waits for its turn, and at the user's word tries at once. */
+  async crowded(url, user) {
+    const first = listen(url, user);
+    await within('the connection', first.connect());
+    say('READY');
+    const second = listen(url, user);
+    const there = second.connect();
+    const waiting = await second.events.state.first('the refusal', ({ state }) => state === 'waiting');
+    equal('why', waiting.code, 'too-many-sessions');
+    const wait = waiting.retryAt - Date.now();
+    if (wait < 4000 || wait > 10_000) fail(`it waits ${wait} ms for its place`);
+    await first.close();
+    await new Api(url, user).publish({ receiver: user, data: 'for the second' });
+    second.connect();
+    await within('the place', there);
+    await got(second, 'for the second');
+    equal('the first tab', first.state.code, 'disconnected');
+
+    // Closed and wanted again in one breath.
+    const closing = second.close();
+    await within('the connection', second.connect());
+    await closing;
+    equal('the end', second.state.state, 'connected');
+    await second.close();
+  },
+
+  /** A server that goes says when to come back, and a client keeps to it. */
+  async drained(url, user) {
+    const client = listen(url, user, { reconnect: { min: 5000, max: 5000 } });
+    await within('the connection', client.connect());
+    say('READY');
+    const broke = client.events.state.first('the farewell', ({ state }) => state === 'waiting');
+    const gone = ask('DRAIN', 'DRAINED');
+    const { code, retryAt } = await broke;
+    equal('why', code, 'draining');
+    if (retryAt - Date.now() > 900) fail(`it waits ${retryAt - Date.now()} ms, and the server named 900 at most`);
+    await gone;
+    await ask('RESTART', 'RESTARTED');
+    client.connect();
+    await new Api(url, user).publish({ receiver: user, data: 'after the roll' });
+    await got(client, 'after the roll');
+    await client.close();
+  },
+
+  /** The node dies, with tabs of three users on it: each is back on the other one, and saw everything once, in order. */
+  async elsewhere(url, user, other) {
+    const api = new Api(other, '');
+    const users = [1, 2, 3].map((n) => `${user}-${n}`);
+    const tabs = users.flatMap((name) => Array.from({ length: 4 }, () => Object.assign(listen([url, other].map((node) => `${node}/stomp-ws`), name, { reconnect: {} }), { name })));
+    await within('all connections', Promise.all(tabs.map((tab) => tab.connect())));
+    say('READY');
+    const texts = Array.from({ length: 150 }, (_, index) => `on whichever node ${index + 1}`);
+    const publishing = (async () => {
+      for (const text of texts) await api.publish(users.map((receiver) => ({ receiver, data: text })));
+    })();
+    await Promise.all(tabs.map((tab) => got(tab, texts[50])));
+    await ask('KILL', 'KILLED');
+    await within('the publishing', publishing);
+    await Promise.all(tabs.map((tab) => got(tab, texts.at(-1))));
+    const moved = tabs.filter((tab) => tab.events.state.all.some(({ state }) => state === 'waiting'));
+    say(`MOVED ${moved.length} of ${tabs.length}`);
+    if (!moved.length || moved.length === tabs.length) fail('all tabs were on one node');
+    for (const tab of tabs) {
+      equal(`what ${tab.name} saw`, data(tab), texts);
+      equal('the seqs', tab.events.notification.all.map(({ seq }) => seq), texts.map((_, index) => index + 1));
+    }
+    for (const tab of moved) {
+      const [lost, ...rest] = tab.events.state.all.slice(2);
+      equal('its ways', [lost.state, ...rest.map(({ state }) => state)], ['waiting', 'connecting', 'connected']);
+      if (tab.events.back - tab.events.gone > 3000) fail(`it was back after ${tab.events.back - tab.events.gone} ms`);
+    }
+    say(`BACK after ${moved.map((tab) => Math.round(tab.events.back - tab.events.gone))} ms`);
+    await Promise.all(tabs.map((tab) => within('its inbox over the other node', tab.history())));
+    await Promise.all(tabs.map((tab) => tab.close()));
+
+    // All was confirmed, wherever.
+    for (const name of users) {
+      const fresh = listen(other, name);
+      await within('the connection', fresh.connect());
+      await api.publish({ receiver: name, data: 'a fence' });
+      await got(fresh, 'a fence');
+      equal('what is left', data(fresh), ['a fence']);
+      await fresh.close();
+    }
+  },
 };
 
 async function eventually(check) {
@@ -251,9 +469,9 @@ async function eventually(check) {
 }
 
 run(async (url, user, ...names) => {
-  QuickNotify = await load(url);
-  for (const name of names.length ? names : Object.keys(chapters)) {
-    await chapters[name](url, names.length ? user : `${user}-${name}`);
+  await load(url);
+  for (const [name, argument] of names.map((name) => name.split('='))) {
+    await chapters[name](url, names.length === 1 ? user : `${user}-${name}`, argument);
     say(`DONE ${name}`);
   }
 });

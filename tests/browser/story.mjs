@@ -7,6 +7,7 @@
  * answer stands on its stdin:
  *
  *     KILL                 kill -9 the server             KILLED
+ *     DRAIN                stop it as a roll does         DRAINED
  *     RESTART              start it again, same port      RESTARTED
  *     TOKEN user 5s        a JWT for that user            TOKEN eyJ...
  *

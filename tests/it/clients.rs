@@ -1,7 +1,7 @@
 //! Clients that nobody here wrote, and the one that the server serves, each in the language of its users: they take, confirm, reconnect
 //! and get what they missed. The stories stand in `tests/browser`, beside the packages that they are told with.
 
-use crate::harness::Server;
+use crate::harness::{Cluster, Server};
 use crate::programs::{SETTINGS, node, python};
 
 #[tokio::test]
@@ -61,4 +61,44 @@ async fn the_browser_client_asks_for_a_fresh_token_before_the_session_ends() {
 async fn the_browser_client_loses_and_doubles_nothing_when_the_server_is_killed() {
     let mut server = Server::with(&SETTINGS).await;
     node(&mut server, "sdk.mjs", &["test1", "kill"]).await.survived_a_kill();
+}
+
+#[tokio::test]
+async fn the_browser_client_waits_by_dice_and_shares_its_addresses_out() {
+    let mut server = Server::with(&SETTINGS).await;
+    node(&mut server, "sdk.mjs", &["test1", "dice"]).await.went_well();
+}
+
+#[tokio::test]
+async fn the_browser_client_keeps_its_session_while_fresh_tokens_are_hard_to_get_and_tells_none() {
+    let mut server = Server::with(&SETTINGS).await;
+    node(&mut server, "sdk.mjs", &["test1", "renewal"]).await.went_well();
+}
+
+#[tokio::test]
+async fn the_browser_client_is_opened_through_whatever_socket_it_is_given() {
+    let mut server = Server::with(&SETTINGS).await;
+    node(&mut server, "sdk.mjs", &["test1", "socket"]).await.went_well();
+}
+
+#[tokio::test]
+async fn the_browser_client_waits_for_a_place_and_takes_it() {
+    let mut server = Server::with(&[("session.max_per_user", "1")]).await;
+    node(&mut server, "sdk.mjs", &["test1", "crowded"]).await.went_well();
+}
+
+#[tokio::test]
+async fn the_browser_client_comes_back_when_a_drained_server_told_it_to() {
+    let mut server = Server::with(&[("edge.return_within_ms", "900")]).await;
+    node(&mut server, "sdk.mjs", &["test1", "drained"]).await.went_well();
+}
+
+/// The address of the node that lives goes behind the chapter's name.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tabs_of_a_node_that_dies_are_back_on_another_with_nothing_lost_doubled_or_out_of_order() {
+    let mut cluster = Cluster::start(&SETTINGS).await;
+    let chapter = format!("elsewhere={}", cluster.nodes[1].server.url());
+    node(&mut cluster.nodes[0].server, "sdk.mjs", &["test1", &chapter])
+        .await
+        .went_well();
 }

@@ -128,6 +128,10 @@ async fn converse(server: &mut Server, child: &mut Child, said: &mut Vec<String>
                 server.kill9().await;
                 answer(&mut stdin, "KILLED").await;
             }
+            ["DRAIN"] => {
+                server.terminate().await;
+                answer(&mut stdin, "DRAINED").await;
+            }
             ["RESTART"] => {
                 server.restart().await;
                 answer(&mut stdin, "RESTARTED").await;

@@ -10,11 +10,12 @@ import { FrameReader, HEART_BEAT, NotifyError, encodeFrame } from './stomp.js';
 
 const MAX_RECEIPTS = 2048;
 const MAX_BUFFERED = 8 * 1024 * 1024;
+const SIGN_OF_LIFE = 5000; // ms that the server has to answer when the line may be dead
 const LAST_WORDS = 2000; // ms that the server has to close after ERROR, or to answer DISCONNECT
 
 /**
- * Why a session ended: `code` is the ERROR frame's, or `closed` (by the server), `unreachable`, `connect-timeout`,
- * `server-silent`, `malformed-frame`, `disconnected` (by us).
+ * Why a session ended: `code` is the ERROR frame's or that of the server's close (`draining`, `unavailable` ...), else `closed`
+ * (without a word), `unreachable`, `connect-timeout`, `server-silent`, `malformed-frame`, `disconnected` (by us).
  * @typedef {{code: string, message: string, retryAfter: number | null, lasted: number}} Ending  times in ms
  */
 
@@ -30,6 +31,7 @@ export class Connection {
   #sendEvery = 0;
   /** @type {NotifyError | null} */ #error = null;
   #over = false;
+  #probing = false;
   #resolve = /** @type {(ending: Ending) => void} */ (() => {});
   #on;
 
@@ -37,13 +39,13 @@ export class Connection {
   ended = new Promise((resolve) => (this.#resolve = resolve));
 
   /**
-   * @param {{url: string, WebSocket: any, token: string, heartBeat: number, connectTimeout: number,
+   * @param {{url: string, open: (url: string) => any, token: string, heartBeat: number, connectTimeout: number,
    *   onConnected: (headers: Record<string, string>) => void, onFrame: (frame: import('./stomp.js').Frame) => void}} options
    */
-  constructor({ url, WebSocket, token, heartBeat, connectTimeout, onConnected, onFrame }) {
+  constructor({ url, open, token, heartBeat, connectTimeout, onConnected, onFrame }) {
     this.#on = { connected: onConnected, frame: onFrame };
     try {
-      this.#socket = new WebSocket(url, ['v12.stomp']);
+      this.#socket = open(url);
     } catch (error) {
       this.#end('unreachable', String(error));
       return;
@@ -91,6 +93,19 @@ export class Connection {
     await this.ended;
   }
 
+  /** Something came to pass that may have cut the line without a word, such as a sleep or another network: asks for a sign of life. */
+  probe() {
+    if (!this.#connectedAt || this.#over || this.#probing) return;
+    this.#probing = true;
+    const asked = performance.now();
+    // It confirms nothing, and is answered.
+    this.request('SEND', { destination: '/app/ack' }).catch(() => {});
+    this.#after(SIGN_OF_LIFE, () => {
+      this.#probing = false;
+      if (this.#lastReceived < asked) this.#end('server-silent', 'The server went silent.');
+    });
+  }
+
   /** @param {string | ArrayBuffer} data @param {number} heartBeat */
   #receive(data, heartBeat) {
     this.#lastReceived = performance.now();
@@ -115,8 +130,15 @@ export class Connection {
     }
     if (heartBeat && serverSends) {
       const silence = 2 * Math.max(heartBeat, serverSends);
+      let looked = performance.now();
       this.#every(silence / 8, () => {
-        if (performance.now() - this.#lastReceived > silence) this.#end('server-silent', 'The server went silent.');
+        const now = performance.now();
+        const stoodStill = now - looked > silence / 2;
+        looked = now;
+        if (now - this.#lastReceived <= silence) return;
+        // After a freeze what the server said meanwhile may still wait behind this timer.
+        if (stoodStill) this.probe();
+        else this.#end('server-silent', 'The server went silent.');
       });
     }
     this.#on.connected(headers);
@@ -135,8 +157,9 @@ export class Connection {
   #closed({ reason = '' }) {
     const retryAfter = /retry-after=(\d{1,9})/.exec(reason);
     const said = reason.replace(/[\s;,]*retry-after=\d+/, '');
-    if (this.#connectedAt) this.#end('closed', said || 'The connection was closed.', retryAfter && Number(retryAfter[1]));
-    else this.#end('unreachable', said || 'The server cannot be reached.', retryAfter && Number(retryAfter[1]));
+    const code = /^[a-z]+(-[a-z]+)*$/.test(said) ? said : null; // the server's word, or a sentence of whatever stands between
+    const [silent, sentence] = this.#connectedAt ? ['closed', 'The connection was closed.'] : ['unreachable', 'The server cannot be reached.'];
+    this.#end(code ?? silent, said || sentence, retryAfter && Number(retryAfter[1]));
   }
 
   /** @param {string} code @param {string} message @param {number | null} [retryAfter] */
@@ -181,7 +204,8 @@ export class Connection {
 
   /** @param {number} ms @param {() => void} step */
   #after(ms, step) {
-    this.#timers.add(setTimeout(step, ms));
+    const timer = setTimeout(() => (this.#timers.delete(timer), step()), ms);
+    this.#timers.add(timer);
   }
 
   /** @param {number} ms @param {() => void} step */

@@ -14,7 +14,7 @@ export class Inbox {
   #base;
   #token;
 
-  /** @param {string} base e.g. `https://host` @param {(refused?: string) => Promise<string | null>} token */
+  /** @param {() => string} base e.g. `https://host`, whichever is in use @param {(refused?: string) => Promise<string | null>} token */
   constructor(base, token) {
     this.#base = base;
     this.#token = token;
@@ -60,7 +60,7 @@ export class Inbox {
     const headers = /** @type {Record<string, string>} */ ({ Authorization: token, Accept: 'application/json' });
     if (body) headers['Content-Type'] = 'application/json';
     try {
-      return await fetch(this.#base + path, {
+      return await fetch(this.#base() + path, {
         method, headers, body: body ? JSON.stringify(body) : null, cache: 'no-store', signal: AbortSignal.timeout(TIMEOUT),
       });
     } catch {

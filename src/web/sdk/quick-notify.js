@@ -11,21 +11,26 @@
  * - With `autoConfirm`, a notification is confirmed after all its handlers returned or resolved. One that threw is not; the
  *   server sends it again. Without a handler nothing is confirmed. Otherwise call `confirm(id)`, also while offline.
  * - It reconnects until you `close()` it or no fresh token is to be had: full-jitter exponential backoff, the server's
- *   `retry-after` where it gives one, at once when the computer is online or visible again. It resumes after the last `seq`.
+ *   `retry-after` where it gives one, soon when the computer is online or the page is seen again. It resumes after the last
+ *   `seq`, at the next of its addresses if it was given several.
+ * - The token is renewed on the live session before it ends. It is in no log, no event and no storage.
  * - A handler that throws ends nothing: it becomes an 'error' event. Everything kept has a bound.
  *
  * Runs in browsers and, given a WebSocket where there is none, in Node 20 and later. No dependency, no build step.
- * Beside it: stomp.js (frames), connection.js (one session), reconnect.js (when), ledger.js (dedupe, resume), token.js,
- * inbox.js (REST), unread.js, types.js (the shapes).
+ * Beside it: stomp.js (frames), connection.js (one session), addresses.js (where), reconnect.js (when), wakes.js (a page's
+ * sleep), ledger.js (dedupe, resume), place.js (over page loads), token.js, inbox.js (REST), unread.js, types.js (the shapes).
  */
 
+import { Addresses } from './addresses.js';
 import { Connection } from './connection.js';
 import { Inbox } from './inbox.js';
 import { Ledger } from './ledger.js';
-import { Wait, planRetry } from './reconnect.js';
+import { Place } from './place.js';
+import { Wait, blamesTheNode, planRetry } from './reconnect.js';
 import { NotifyError } from './stomp.js';
 import { TokenSource } from './token.js';
 import { Unread } from './unread.js';
+import { listenForWakes } from './wakes.js';
 
 export { NotifyError };
 
@@ -43,6 +48,8 @@ const MAX_HELD = 4096;
 export class QuickNotify {
   autoConfirm;
   #options;
+  #addresses;
+  #place;
   #token;
   #inbox;
   #ledger;
@@ -53,7 +60,7 @@ export class QuickNotify {
   #stop = new AbortController();
   #connected = deferred();
   #wait = new Wait();
-  /** @type {ReturnType<typeof setTimeout> | undefined} */ #saveTimer;
+  #attempt = 0;
   /** @type {string | undefined} */ #user;
   #unread;
   /** ids that this session was given and did not ACK: only these may be confirmed by an ACK frame */
@@ -64,20 +71,20 @@ export class QuickNotify {
 
   /** @param {Options} options */
   constructor(options) {
-    const { url, token, autoConfirm = true, WebSocket = globalThis.WebSocket } = options;
+    const { url, token, autoConfirm = true, WebSocket = globalThis.WebSocket, socket } = options;
     if (!token) throw new TypeError('QuickNotify needs a token, or a function that gives one.');
-    if (!WebSocket) throw new TypeError('This platform has no WebSocket: pass one as `WebSocket`.');
-    const address = new URL(url ?? '/stomp-ws', globalThis.location?.href);
-    address.protocol = address.protocol.replace('http', 'ws');
+    if (!WebSocket && !socket) throw new TypeError('This platform has no WebSocket: pass one as `WebSocket`.');
     this.#options = {
       countUnread: true, heartBeat: 10_000, connectTimeout: 15_000, ...options,
-      url: address.href, WebSocket, reconnect: { min: 500, max: 30_000, ...options.reconnect },
+      open: socket ?? ((/** @type {string} */ address) => new WebSocket(address, ['v12.stomp'])),
+      reconnect: { min: 500, max: 30_000, ...options.reconnect },
     };
     this.autoConfirm = autoConfirm;
+    this.#addresses = new Addresses(url, socket ? 'http' : 'ws');
     this.#ledger = new Ledger(options);
-    this.#token = new TokenSource(token, (old) => this.#renew(old));
-    const base = address.href.replace(/^ws/, 'http').replace(/\/stomp-ws.*$/, '').replace(/\/$/, '');
-    this.#inbox = new Inbox(base, (refused) => this.#restToken(refused));
+    this.#place = new Place(options.storage, () => `quick-notify ${this.#addresses.name} ${this.#user} last-seq`, () => this.lastSeq);
+    this.#token = new TokenSource(token, (fresh) => this.#renewed(fresh), (error) => this.#report('token-refresh-failed', error));
+    this.#inbox = new Inbox(() => this.#addresses.rest, (refused) => this.#restToken(refused));
     this.#unread = new Unread(() => this.#inbox.unread(), (value) => this.#emit('unread', value));
   }
 
@@ -100,8 +107,12 @@ export class QuickNotify {
     return () => void listeners.delete(listener);
   }
 
-  /** Connects, or tries again now if it was waiting to. Resolves when connected; rejects only when the client gives up. */
+  /**
+   * Connects, or tries again now if it was waiting to. Resolves when connected; rejects only when the client gives up.
+   * @returns {Promise<void>}
+   */
   connect() {
+    if (this.#running && this.#stop.signal.aborted) return this.#running.then(() => this.connect()); // first it has to be closed
     if (!this.#running) {
       this.#stop = new AbortController();
       this.#connected = deferred();
@@ -117,6 +128,7 @@ export class QuickNotify {
     this.#wait.end();
     await this.#connection?.disconnect();
     await this.#running;
+    this.#place.flush();
   }
 
   /**
@@ -131,7 +143,7 @@ export class QuickNotify {
       if (this.#unsettled.size >= MAX_UNSETTLED) return Promise.resolve(false);
       this.#unsettled.set(id, (settled = deferred()));
       this.#ledger.confirmed(id);
-      this.#save();
+      this.#place.changed();
       this.#settle(id);
     }
     return /** @type {Promise<any>} */ (settled.promise);
@@ -202,26 +214,36 @@ export class QuickNotify {
   /** One session after another. @returns {Promise<{code: string, message: string}>} why there will be no more */
   async #sessions() {
     const { signal } = this.#stop;
-    let attempt = 0;
+    const { reconnect } = this.#options;
     let refused = /** @type {string | null} */ (null);
-    this.#wait = new Wait();
-    this.#wait.listen(this.#options.reconnect.min);
+    this.#attempt = 0;
+    const stopListening = listenForWakes({ back: (many) => this.#back(many), leaving: () => this.#place.flush() });
     try {
       for (;;) {
         const ending = await this.#session(refused);
         if (signal.aborted) break;
-        refused = ending.code.startsWith('token-') ? ending.code : null;
+        if (ending.code !== 'callback-failed') refused = ending.code.startsWith('token-') ? ending.code : null;
         if (ending.final || (refused && this.#token.isFixed)) return ending;
-        if (ending.lasted >= STABLE) attempt = 0;
-        const { wait, patient } = planRetry(ending, attempt++, this.#options.reconnect);
+        if (ending.lasted >= STABLE) this.#attempt = 0;
+        if (blamesTheNode(ending.code)) this.#addresses.failed();
+        const { wait, patient } = planRetry(ending, this.#attempt++, reconnect);
+        const pause = this.#wait.pause(wait, patient);
         this.#setState({ state: 'waiting', code: ending.code, message: ending.message, retryAt: Date.now() + wait });
-        await this.#wait.pause(wait, patient);
+        await pause;
         if (signal.aborted) break;
       }
       return { code: 'disconnected', message: 'Closed by this client.' };
     } finally {
-      this.#wait.stopListening();
+      stopListening();
     }
+  }
+
+  /** The page or the computer may have been away: whatever waited or stood still goes on. @param {boolean} many */
+  #back(many) {
+    const { min } = this.#options.reconnect;
+    if (this.#wait.soon(many ? 4 * min : min)) this.#attempt = 0;
+    this.#connection?.probe();
+    this.#token.look();
   }
 
   /** @param {string | null} refused @returns {Promise<{code: string, message: string, retryAfter?: number | null, lasted: number, final?: boolean}>} */
@@ -237,9 +259,9 @@ export class QuickNotify {
     if (!token) return { code: refused ?? 'token-missing', message: 'There is no fresh token.', lasted: 0, final: true };
     this.#token.use(token);
 
-    const { url, WebSocket, heartBeat, connectTimeout } = this.#options;
+    const { open, heartBeat, connectTimeout } = this.#options;
     this.#connection = new Connection({
-      url, WebSocket, heartBeat, connectTimeout, token,
+      url: this.#addresses.current, open, heartBeat, connectTimeout, token,
       onConnected: (headers) => this.#begin(headers),
       onFrame: (frame) => (frame.headers.subscription === 'sub-0' ? this.#take(frame) : this.#takeTopic(frame)),
     });
@@ -260,6 +282,7 @@ export class QuickNotify {
     const last = this.#ledger.resumeAt;
     this.#try('SUBSCRIBE', { id: 'sub-0', destination: QUEUE, ack: 'client-individual', 'last-seq': last || null });
     for (const [destination, { id }] of this.#topics) this.#subscribeTopic(destination, id);
+    this.#token.keep();
     this.#setState({ state: 'connected', session: connected.session });
     this.#connected.resolve(undefined);
     this.#count();
@@ -271,18 +294,17 @@ export class QuickNotify {
     this.#user = user;
     for (const { resolve } of known ? this.#unsettled.values() : []) resolve(false);
     if (known) this.#unsettled.clear();
-    const saved = Number(attemptOr(null, () => this.#options.storage?.getItem(this.#storageKey)));
-    this.#ledger = new Ledger({ ...this.#options, resumeAt: Number.isSafeInteger(saved) && saved > 0 ? saved : 0 });
+    this.#ledger = new Ledger({ ...this.#options, resumeAt: this.#place.kept });
     this.#unread.forget();
   }
 
-  /** @param {string} old */
-  async #renew(old) {
+  /** @param {string} token */
+  async #renewed(token) {
     try {
-      const token = await this.#token.ask(null, this.#stop.signal);
-      if (token && token !== old) await this.refreshToken(token);
+      await this.refreshToken(token);
     } catch (error) {
-      this.#report('token-refresh-failed', error); // at its exp the server closes the session, and we ask again
+      const { code } = /** @type {NotifyError} */ (error);
+      if (code !== 'closed' && code !== 'not-connected') throw error; // the session has ended: the next one asks anew
     }
   }
 
@@ -291,7 +313,8 @@ export class QuickNotify {
     const { current } = this.#token;
     if (current && current !== refused) return current;
     const token = await this.#token.ask(refused ? 'token-refused' : null);
-    if (token) this.#token.use(token);
+    if (token && this.#state.state === 'connected') this.#renewed(token).catch((error) => this.#report('token-refresh-failed', error));
+    else if (token) this.#token.use(token);
     return token;
   }
 
@@ -338,7 +361,7 @@ export class QuickNotify {
     if (failure) this.#report('handler-failed', failure.reason, { id });
     if (failure || !listeners.length) return ledger.failed(id);
     ledger.handed(id);
-    this.#save();
+    this.#place.changed();
     if (this.autoConfirm && receiver !== '*' && ledger === this.#ledger) this.#acknowledge(id);
   }
 
@@ -439,18 +462,6 @@ export class QuickNotify {
   /** Sends what needs no answer and is not missed when there is no connection. @param {string} command @param {any} headers @param {string} [body] */
   #try(command, headers, body) {
     attemptOr(null, () => this.#connection?.send(command, headers, body));
-  }
-
-  get #storageKey() { return `quick-notify ${this.#options.url} ${this.#user} last-seq`; }
-
-  /** Coalesced: a burst writes once. An older value is harmless, since what is replayed is at least once. */
-  #save() {
-    const { storage } = this.#options;
-    if (!storage || this.#saveTimer) return;
-    this.#saveTimer = setTimeout(() => {
-      this.#saveTimer = undefined;
-      attemptOr(null, () => storage.setItem(this.#storageKey, String(this.#ledger.resumeAt)));
-    }, 250);
   }
 }
 

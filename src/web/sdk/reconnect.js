@@ -15,24 +15,31 @@ const MAX_WAIT = 300_000;
  * @returns {{wait: number, patient: boolean}} `patient`: nothing but the user shortens the wait
  */
 export function planRetry({ code, retryAfter }, attempt, { min, max }, random = Math.random) {
-  if (retryAfter != null) return { wait: Math.min(retryAfter, MAX_WAIT), patient: true };
-  if (code === 'too-many-sessions') return { wait: 30_000 * (1 + random()), patient: true };
+  // The server names the moment. Once more is added from the second time on: one that says 0 for ever is not hammered.
+  if (retryAfter != null) return { wait: Math.min(retryAfter, MAX_WAIT) + (attempt > 0 ? random() * min : 0), patient: true };
+  // The places that died with a node are free after its lease of some seconds; others only when a tab is closed.
+  if (code === 'too-many-sessions') return { wait: Math.min(30_000, 5_000 * 2 ** Math.min(attempt, 3)) * (1 + random()), patient: true };
   if (code.startsWith('token-') && attempt === 0) return { wait: 0, patient: false };
   return { wait: random() * Math.min(max, min * 2 ** Math.min(attempt, 20)), patient: false };
+}
+
+/** Whether another address may do better: a token or a user at the limit is refused by all of them. @param {string} code */
+export function blamesTheNode(code) {
+  return !code.startsWith('token-') && code !== 'too-many-sessions' && code !== 'callback-failed';
 }
 
 export class Wait {
   #timer = /** @type {ReturnType<typeof setTimeout> | undefined} */ (undefined);
   #done = /** @type {(() => void) | null} */ (null);
   #patient = false;
-  #hooks = new AbortController();
+  #until = 0;
 
   /** @param {number} ms @param {boolean} patient @returns {Promise<void>} */
   pause(ms, patient) {
     this.#patient = patient;
     return new Promise((resolve) => {
       this.#done = () => (clearTimeout(this.#timer), (this.#done = null), resolve());
-      this.#timer = setTimeout(this.#done, ms);
+      this.#set(ms);
     });
   }
 
@@ -41,19 +48,18 @@ export class Wait {
     this.#done?.();
   }
 
-  /** Ends the pause soon when the computer comes online or into view; `spread` ms apart, since a whole office does. @param {number} spread */
-  listen(spread) {
-    const wake = () => {
-      if (!this.#done || this.#patient || globalThis.document?.visibilityState === 'hidden') return;
-      clearTimeout(this.#timer);
-      this.#timer = setTimeout(this.#done, Math.random() * spread);
-    };
-    const { signal } = this.#hooks;
-    for (const type of ['online', 'pageshow']) globalThis.addEventListener?.(type, wake, { signal });
-    globalThis.document?.addEventListener('visibilitychange', wake, { signal });
+  /** Ends the pause within `spread` ms, by dice; never later than it would have ended. @param {number} spread @returns {boolean} whether it did */
+  soon(spread) {
+    if (!this.#done || this.#patient) return false;
+    const ms = Math.random() * spread;
+    if (performance.now() + ms < this.#until) this.#set(ms);
+    return true;
   }
 
-  stopListening() {
-    this.#hooks.abort();
+  /** @param {number} ms */
+  #set(ms) {
+    clearTimeout(this.#timer);
+    this.#until = performance.now() + ms;
+    this.#timer = setTimeout(() => this.#done?.(), ms);
   }
 }

@@ -4,17 +4,22 @@
 
 /**
  * @typedef {object} Options
- * @property {string} [url] `wss://host/stomp-ws`; without it, that of the page's own host
- * @property {import('./token.js').Token} token  a callback is asked before each connect, a minute before a JWT's `exp`, and when
- *   a token was refused (`refused` is the code); null means: no more
+ * @property {string | string[]} [url] `wss://host/stomp-ws`; without it, that of the page's own host. Of several, the next one is
+ *   tried after a failure and kept while it works; each client has an order of its own, so that they share the load
+ * @property {import('./token.js').Token} token  a callback is asked before each connect, in time before a JWT's `exp` (after 70 to
+ *   90 % of what is left of it), and when a token was refused (`refused` is the code); null means: no more. If it throws, it is
+ *   asked again
  * @property {boolean} [autoConfirm] true unless told otherwise; may be changed later
  * @property {boolean} [countUnread] keep `unread` up to date over REST; true unless told otherwise
- * @property {{min?: number, max?: number}} [reconnect] bounds of the backoff, 500 and 30000 ms
+ * @property {{min?: number, max?: number}} [reconnect] bounds of the backoff, 500 and 30000 ms: the first wait is up to `min` long
  * @property {number} [heartBeat] ms, 10000; 0 turns heart-beats off
  * @property {number} [connectTimeout] ms, 15000
  * @property {number} [remember] how many ids are remembered to drop duplicates, 4096
- * @property {Pick<Storage, 'getItem' | 'setItem'>} [storage] keeps the place to resume at over page loads, e.g. sessionStorage
+ * @property {{getItem(key: string): string | null, setItem(key: string, value: string): void}} [storage] keeps the place to resume
+ *   at over page loads, e.g. sessionStorage
  * @property {any} [WebSocket] a WebSocket class, where the platform has none
+ * @property {(url: string) => any} [socket] opens what behaves as a WebSocket, where WebSockets are blocked:
+ *   `(url) => new SockJS(url)`. The url begins with `http:` or `https:` here
  *
  * @typedef {object} Notification
  * @property {string} id
