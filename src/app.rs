@@ -182,12 +182,14 @@ impl App {
         let routes = Router::new()
             .merge(ingest::routes(Arc::clone(&ingest)))
             .merge(api::routes(Arc::new(api)))
-            .merge(edge::routes(Arc::clone(&edge)))
             .merge(web::routes());
         let doors = http::serve(
             config.http,
             listener,
-            http::complete(routes).layer(cors),
+            // The edge answers for other origins itself.
+            http::complete(routes)
+                .layer(cors)
+                .merge(edge::routes(Arc::clone(&edge))),
             stages.doors.clone(),
         );
         stages.doors.spawn_vital("doors", doors);

@@ -10,7 +10,7 @@
 //! | 5 | [`ingest`] [`dispatch`] [`edge`] [`sweep`] [`api`] [`web`] | rooms: tasks and routes; they meet only through ports |
 //! | 4 | [`queue`] [`store`] [`topic`] [`auth`] | ports: a trait and its adapters |
 //! | 2 | [`session`], [`lifecycle`] [`telemetry`] [`http`] [`keys`] [`secret`] [`sqlite`] [`nats`] [`redis`] | a session as a pure state machine; services that everybody may use |
-//! | 1 | [`stomp`] | pure: bytes |
+//! | 1 | [`stomp`] [`sockjs`] | pure: bytes |
 //! | 0 | [`domain`] [`subjects`] | the product's words; every NATS subject and Redis key |
 
 #![forbid(unsafe_code)]
@@ -18,6 +18,7 @@
 pub mod domain;
 pub mod subjects;
 
+pub mod sockjs;
 pub mod stomp;
 
 pub mod http;

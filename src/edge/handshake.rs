@@ -23,7 +23,7 @@ impl Handshake {
     /// Checks the request, or says what is wrong with it.
     pub fn of(parts: &mut Parts) -> Result<Self, Refused> {
         let bad = |reason| Err(Refused(StatusCode::BAD_REQUEST, reason));
-        if parts.method != Method::GET || !has_token(&parts.headers, header::UPGRADE, "websocket") {
+        if parts.method != Method::GET || !is_asked(&parts.headers) {
             let reason = "this is a WebSocket endpoint: send a GET with Upgrade: websocket";
             return Err(Refused(StatusCode::UPGRADE_REQUIRED, reason));
         }
@@ -58,6 +58,11 @@ impl Handshake {
         }
         answer.body(Body::empty()).expect("the accept key is base64")
     }
+}
+
+/// Whether a request with these headers wants a WebSocket.
+pub fn is_asked(headers: &HeaderMap) -> bool {
+    has_token(headers, header::UPGRADE, "websocket")
 }
 
 /// Why a request opens no WebSocket.

@@ -13,6 +13,7 @@ mod place;
 mod revoked;
 mod rounds;
 mod routes;
+pub mod sockjs;
 pub mod tail;
 mod transport;
 mod websocket;
@@ -76,6 +77,7 @@ pub struct Config {
     pub drain_per_second: u32,
     /// A drained client is asked to come back within this time, at a moment of its own, in milliseconds.
     pub return_within_ms: u64,
+    pub sockjs: sockjs::Config,
     /// Origins of pages that may connect, such as `https://shop.example`, beside the server's own. In dev mode any may.
     pub origins: Vec<String>,
 }
@@ -101,6 +103,7 @@ impl Default for Config {
             revocation_overlap_ms: 300_000,
             drain_per_second: 2_000,
             return_within_ms: 5_000,
+            sockjs: sockjs::Config::default(),
             origins: Vec::new(),
         }
     }
@@ -129,10 +132,12 @@ impl Config {
             ("drain_per_second", u64::from(self.drain_per_second), 1, 1_000_000),
             ("return_within_ms", self.return_within_ms, 0, 300_000),
         ];
+        let sockjs = self.sockjs.problems().into_iter();
         bounds
             .into_iter()
             .filter(|(_, value, least, most)| !(least..=most).contains(&value))
             .map(|(path, _, least, most)| (path.to_owned(), format!("must lie between {least} and {most}")))
+            .chain(sockjs.map(|(path, reason)| (format!("sockjs.{path}"), reason)))
             .collect()
     }
 }

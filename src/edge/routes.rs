@@ -1,68 +1,74 @@
-//! The STOMP endpoint.
+//! The STOMP endpoint: over WebSockets, and over SockJS.
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use tokio_util::task::TaskTracker;
 
-use super::handshake::Handshake;
 use super::place::Place;
-use super::websocket::WebSocket;
+use super::sockjs::{self, Service};
+use super::transport::Transport;
 use super::{Edge, connection, origin};
 use crate::stomp::Version;
 
 /// The endpoint as today's clients know it; SockJS lives below it.
 pub const ENDPOINT: &str = "/stomp-ws";
 
-/// The routes of the edge.
+/// The routes of the edge. They answer for other origins themselves.
 pub fn routes(edge: Arc<Edge>) -> Router {
-    Router::new()
-        .route(ENDPOINT, get(websocket))
-        .route(&format!("{ENDPOINT}/websocket"), get(websocket))
-        .with_state(edge)
+    #[cfg(all(feature = "test-echo", debug_assertions))]
+    let echo = sockjs::echo::routes(&edge.config);
+    let options = sockjs::Options {
+        websocket_at_base: true,
+        ..sockjs::Options::new(ENDPOINT, &edge.config)
+    };
+    let routes = match edge.config.sockjs.enabled {
+        true => sockjs::mount(options, edge),
+        false => sockjs::websockets(options, edge),
+    };
+    #[cfg(all(feature = "test-echo", debug_assertions))]
+    let routes = routes.merge(echo);
+    routes
 }
 
-async fn websocket(State(edge): State<Arc<Edge>>, request: Request) -> Response {
-    let (mut parts, _) = request.into_parts();
-    let handshake = match Handshake::of(&mut parts) {
-        Ok(handshake) => handshake,
-        Err(refused) => return refused.into_response(),
-    };
-    let place = match edge.let_in(&parts.headers) {
-        Ok(place) => place,
-        Err(refused) => return refused,
-    };
-    let offered = parts.headers.get_all(header::SEC_WEBSOCKET_PROTOCOL);
-    let offered = offered.iter().filter_map(|protocols| protocols.to_str().ok());
-    let answer = handshake.answer(Version::best_subprotocol(offered));
-    let tasks = edge.tasks.clone();
-    tasks.spawn(async move {
-        let Ok(upgraded) = handshake.upgrade.await else { return };
-        // Boxed: what only the beginning needs would be carried by the idle connection.
-        let transport = Box::pin(WebSocket::new(upgraded, &edge.config)).await;
-        connection::serve(edge, place, transport).await;
-    });
-    answer
-}
+impl Service for Edge {
+    type Pass = Place;
 
-impl Edge {
-    /// Whether a request with these headers may open a session now: its place, or the answer that says why not.
-    pub(super) fn let_in(&self, headers: &HeaderMap) -> Result<Place, Response> {
+    fn allows_origin(&self, headers: &HeaderMap) -> bool {
+        self.any_origin || origin::is_allowed(headers, &self.config.origins)
+    }
+
+    fn frame_ancestors(&self) -> String {
+        match self.any_origin {
+            true => "*".to_owned(),
+            false => format!("'self' {}", self.config.origins.join(" ")),
+        }
+    }
+
+    fn let_in(&self, _: &HeaderMap) -> Result<Place, Response> {
         if self.tasks.is_closed() {
             let detail = "the server is going away; come back";
             return Err((StatusCode::SERVICE_UNAVAILABLE, detail).into_response());
-        }
-        if !self.any_origin && !origin::is_allowed(headers, &self.config.origins) {
-            let detail = "this page's origin may not connect (edge.origins)";
-            return Err((StatusCode::FORBIDDEN, detail).into_response());
         }
         self.places.take().ok_or_else(|| {
             let most = self.config.max_connections;
             let detail = format!("this node holds {most} connections already (edge.max_connections)");
             (StatusCode::SERVICE_UNAVAILABLE, detail).into_response()
         })
+    }
+
+    fn subprotocol(&self, headers: &HeaderMap) -> Option<&'static str> {
+        let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL);
+        Version::best_subprotocol(offered.iter().filter_map(|protocols| protocols.to_str().ok()))
+    }
+
+    async fn serve(self: Arc<Self>, place: Place, transport: impl Transport + 'static) {
+        connection::serve(self, place, transport).await;
+    }
+
+    fn tasks(&self) -> &TaskTracker {
+        &self.tasks
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 /// Groups from the bottom: floor, modules, and whether the modules of the group may use each other (without circles).
 const HOUSE: &[(u8, &[&str], bool)] = &[
     (0, &["domain", "subjects"], false),
-    (1, &["stomp"], false),
+    (1, &["stomp", "sockjs"], false),
     (2, &["session"], false),
     (
         2,

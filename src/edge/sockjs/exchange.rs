@@ -1,0 +1,211 @@
+//! One request of a session over HTTP: it opens the session, waits for what comes, or brings messages.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::{Body, Bytes};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+use futures_util::{Stream, stream};
+use tokio::time::Instant;
+
+use super::headers::{fresh, insert};
+use super::routes::{Mount, let_in, not_found, origin_of};
+use super::session::{BUSY, Receiver, Refused, Session};
+use super::sessions::Found;
+use super::{Options, Service};
+use crate::http::{self, Unread, Wire};
+use crate::sockjs::{Callback, Format, frame, message};
+
+/// Octets of the parts of a path that name a session.
+pub const NAME_MOST: usize = 128;
+
+/// What a request wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// One frame.
+    Poll,
+    /// Frames, in one response.
+    Stream,
+    Events,
+    Page,
+    /// One frame, as a script.
+    Call,
+    Send,
+    /// The same by a form.
+    SendForm,
+}
+
+pub struct Exchange<'a, S> {
+    pub mount: &'a Arc<Mount<S>>,
+    pub id: Arc<str>,
+    pub parts: &'a Parts,
+}
+
+impl<S: Service> Exchange<'_, S> {
+    pub async fn answer(self, verb: Verb, body: Body) -> Response {
+        let format = match verb {
+            Verb::Send | Verb::SendForm => return self.send(verb, body).await,
+            Verb::Poll | Verb::Stream => Format::Lines,
+            Verb::Events => Format::Events,
+            Verb::Page | Verb::Call => {
+                let query = self.parts.uri.query().unwrap_or_default();
+                let name = form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "c" || key == "callback");
+                match Callback::parse(name.as_ref().map(|(_, name)| &**name)) {
+                    Ok(callback) if verb == Verb::Page => Format::Scripts(callback),
+                    Ok(callback) => Format::Call(callback),
+                    Err(error) => return self.said(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+                }
+            }
+        };
+        self.receive(format, !matches!(verb, Verb::Poll | Verb::Call)).await
+    }
+
+    /// Opens a response for a session, which is made where there is none.
+    async fn receive(self, format: Format, streams: bool) -> Response {
+        let Some(wire) = self.parts.extensions.get::<Wire>() else {
+            return self.said(StatusCode::INTERNAL_SERVER_ERROR, "this connection can't be held open");
+        };
+        let session = match self.mount.sessions.find(&self.id, origin_of(&self.parts.headers)) {
+            Found::Here(session) => session,
+            Found::Foreign => return not_found(),
+            Found::Unknown => match self.open() {
+                Ok(session) => session,
+                Err(refused) => return refused,
+            },
+        };
+        let mut answer = fresh(StatusCode::OK, &self.parts.headers);
+        let headers = answer.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+        if streams {
+            // Proxies that gather a response before they pass it on would pass on nothing.
+            insert(headers, header::HeaderName::from_static("x-accel-buffering"), "no");
+        }
+        if let Format::Scripts(_) = format {
+            insert(headers, header::CONTENT_SECURITY_POLICY, &self.policy());
+        }
+        let refused = format.clone();
+        let Some(mut receiver) = session.attach(format, streams, wire.lend()).await else {
+            let pieces = [
+                streams.then(|| refused.prelude()),
+                Some(refused.wrap(&frame::close(BUSY.0, BUSY.1))),
+            ];
+            let pieces = pieces.into_iter().flatten().map(Ok::<_, Infallible>);
+            *answer.body_mut() = Body::from_stream(stream::iter(pieces));
+            return answer;
+        };
+        *answer.body_mut() = match streams {
+            true => Body::from_stream(Streamed(receiver)),
+            false => Body::from(receiver.next().await.unwrap_or_default()),
+        };
+        answer
+    }
+
+    /// Opens a session, and sees to its end.
+    fn open(&self) -> Result<Arc<Session>, Response> {
+        let pass = let_in(self.mount, self.parts)?;
+        let session = Session::new(self.mount.options.bounds);
+        let channel = session.channel();
+        if !self
+            .mount
+            .sessions
+            .insert(&self.id, origin_of(&self.parts.headers), &session)
+        {
+            // Two requests opened it at once: this one comes second.
+            return Err(not_found());
+        }
+        let (service, sessions, id) = (
+            Arc::clone(&self.mount.service),
+            Arc::clone(&self.mount.sessions),
+            Arc::clone(&self.id),
+        );
+        self.mount.service.tasks().spawn(async move {
+            service.serve(pass, channel).await;
+            sessions.ended(id);
+        });
+        Ok(session)
+    }
+
+    /// Hands messages to a session.
+    async fn send(self, verb: Verb, body: Body) -> Response {
+        let Options {
+            max_body, send_timeout, ..
+        } = self.mount.options;
+        let Found::Here(session) = self.mount.sessions.find(&self.id, origin_of(&self.parts.headers)) else {
+            return self.said(StatusCode::NOT_FOUND, "there is no such session here");
+        };
+        let deadline = Instant::now() + send_timeout;
+        let body = match http::read(body, max_body, send_timeout).await {
+            Ok(body) => body,
+            Err(Unread::TooLarge) => {
+                let detail = format!("at most {max_body} octets are taken at once (edge.max_message)");
+                return self.said(StatusCode::PAYLOAD_TOO_LARGE, &detail);
+            }
+            Err(Unread::Late) => {
+                let detail = "the messages did not arrive in time (edge.sockjs.send_timeout_ms)";
+                return self.said(StatusCode::REQUEST_TIMEOUT, detail);
+            }
+            Err(Unread::Broken(detail)) => return self.said(StatusCode::BAD_REQUEST, &detail),
+        };
+        let body = match verb == Verb::SendForm && self.is_form() {
+            true => form_urlencoded::parse(&body)
+                .find(|(key, _)| key == "d")
+                .map(|(_, value)| Bytes::from(value.into_owned()))
+                .unwrap_or_default(),
+            false => body,
+        };
+        let messages = match message::decode(&body) {
+            Ok(messages) => messages,
+            Err(error) => return self.said(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        };
+        match session.push(messages, deadline).await {
+            Ok(()) if verb == Verb::SendForm => self.said(StatusCode::OK, "ok"),
+            Ok(()) => self.said(StatusCode::NO_CONTENT, ""),
+            Err(Refused::Closed) => self.said(StatusCode::NOT_FOUND, "this session has ended"),
+            Err(Refused::Full) => {
+                let detail = "what was sent before has not been taken yet (edge.sockjs.send_timeout_ms)";
+                self.said(StatusCode::SERVICE_UNAVAILABLE, detail)
+            }
+        }
+    }
+
+    fn is_form(&self) -> bool {
+        let mime = self.parts.headers.get(header::CONTENT_TYPE);
+        mime.and_then(|mime| mime.to_str().ok())
+            .is_some_and(|mime| mime.starts_with("application/x-www-form-urlencoded"))
+    }
+
+    /// A page of scripts that come one by one: what each says was escaped, and nothing else may be loaded by it.
+    fn policy(&self) -> String {
+        let ancestors = self.mount.service.frame_ancestors();
+        format!(
+            "default-src 'none'; script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors {ancestors}"
+        )
+    }
+
+    fn said(&self, status: StatusCode, text: &str) -> Response {
+        let mut answer = fresh(status, &self.parts.headers);
+        let plain = HeaderValue::from_static("text/plain; charset=UTF-8");
+        answer.headers_mut().insert(header::CONTENT_TYPE, plain);
+        if !text.is_empty() {
+            *answer.body_mut() = Body::from(text.to_owned());
+        }
+        answer
+    }
+}
+
+/// A response that goes on: a piece for each frame.
+struct Streamed(Receiver);
+
+impl Stream for Streamed {
+    type Item = Result<Bytes, Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0
+            .poll_next(context)
+            .map(|piece| piece.map(|piece| Ok(piece.into())))
+    }
+}
