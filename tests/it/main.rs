@@ -28,6 +28,7 @@ mod presence;
 mod programs;
 mod publish;
 mod revoke;
+mod sdk;
 mod servers;
 mod session;
 mod stomp_properties;

@@ -6,7 +6,8 @@
  * Never throws out of a socket event; never holds more than MAX_RECEIPTS receipts or MAX_BUFFERED unsent octets.
  */
 
-import { FrameReader, HEART_BEAT, NotifyError, encodeFrame } from './stomp.js';
+import { NotifyError } from './error.js';
+import { FrameReader, HEART_BEAT, encodeFrame } from './stomp.js';
 
 const MAX_RECEIPTS = 2048;
 const MAX_BUFFERED = 8 * 1024 * 1024;

@@ -5,7 +5,7 @@
  * `http-STATUS` or `unreachable`. A 401 asks once for a fresh token and tries again.
  */
 
-import { NotifyError } from './stomp.js';
+import { NotifyError } from './error.js';
 
 const TIMEOUT = 10_000;
 const FAR_FUTURE = 253402300799999; // the last ms of the year 9999: "newest", whatever this computer's clock says
@@ -25,7 +25,7 @@ export class Inbox {
     return this.#call('GET', '/api/notify/unread');
   }
 
-  /** @param {{before?: number, page?: number, size?: number}} [range] @returns {Promise<object[]>} newest first */
+  /** @param {{before?: number, page?: number, size?: number}} [range] @returns {Promise<import('./types.js').Stored[]>} newest first */
   async history({ before = FAR_FUTURE, page = 0, size = 20 } = {}) {
     const query = new URLSearchParams({ created: String(before), page_num: String(page), page_size: String(size) });
     return this.#call('GET', `/api/notify/history?${query}`);

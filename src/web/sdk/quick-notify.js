@@ -17,18 +17,19 @@
  * - A handler that throws ends nothing: it becomes an 'error' event. Everything kept has a bound.
  *
  * Runs in browsers and, given a WebSocket where there is none, in Node 20 and later. No dependency, no build step.
- * Beside it: stomp.js (frames), connection.js (one session), addresses.js (where), reconnect.js (when), wakes.js (a page's
+ * Beside it: stomp.js (frames), connection.js (one session), topics.js, addresses.js (where), reconnect.js (when), wakes.js (a page's
  * sleep), ledger.js (dedupe, resume), place.js (over page loads), token.js, inbox.js (REST), unread.js, types.js (the shapes).
  */
 
 import { Addresses } from './addresses.js';
 import { Connection } from './connection.js';
+import { NotifyError } from './error.js';
 import { Inbox } from './inbox.js';
 import { Ledger } from './ledger.js';
 import { Place } from './place.js';
 import { Wait, blamesTheNode, planRetry } from './reconnect.js';
-import { NotifyError } from './stomp.js';
 import { TokenSource } from './token.js';
+import { Topics } from './topics.js';
 import { Unread } from './unread.js';
 import { listenForWakes } from './wakes.js';
 
@@ -36,12 +37,13 @@ export { NotifyError };
 
 const QUEUE = '/user/queue/msg';
 const STABLE = 5000; // a session that lived this long (ms) starts the backoff anew
-const MAX_TOPICS = 100;
 const MAX_UNSETTLED = 1024;
 const MAX_HELD = 4096;
 
 /** @typedef {import('./types.js').Options} Options */
+/** @typedef {import('./types.js').Token} Token */
 /** @typedef {import('./types.js').Notification} Notification */
+/** @typedef {import('./types.js').Stored} Stored */
 /** @typedef {import('./types.js').State} State */
 /** @typedef {import('./types.js').Events} Events */
 
@@ -66,8 +68,7 @@ export class QuickNotify {
   /** ids that this session was given and did not ACK: only these may be confirmed by an ACK frame */
   #held = new Set();
   /** @type {Map<string, ReturnType<typeof deferred>>} confirmations whose receipt has not come */ #unsettled = new Map();
-  /** @type {Map<string, {id: string, listeners: Set<Function>}>} by destination */ #topics = new Map();
-  #nextTopic = 1;
+  #topics;
 
   /** @param {Options} options */
   constructor(options) {
@@ -85,6 +86,14 @@ export class QuickNotify {
     this.#place = new Place(options.storage, () => `quick-notify ${this.#addresses.name} ${this.#user} last-seq`, () => this.lastSeq);
     this.#token = new TokenSource(token, (fresh) => this.#renewed(fresh), (error) => this.#report('token-refresh-failed', error));
     this.#inbox = new Inbox(() => this.#addresses.rest, (refused) => this.#restToken(refused));
+    this.#topics = new Topics(
+      () => (this.#state.state === 'connected' ? this.#connection : null),
+      (listeners, message) => {
+        for (const listener of listeners) this.#call(listener, message);
+        this.#emit('topic', message);
+      },
+      (error, destination) => this.#report(/** @type {NotifyError} */ (error).code, error, { destination }),
+    );
     this.#unread = new Unread(() => this.#inbox.unread(), (value) => this.#emit('unread', value));
   }
 
@@ -150,25 +159,13 @@ export class QuickNotify {
   }
 
   /**
+   * It outlives this session. What the server refuses is an 'error' event.
    * @param {string} destination e.g. `/topic/orders`
    * @param {(message: Events['topic']) => unknown} [listener] beside the 'topic' event
    * @returns {() => void} unsubscribes
    */
   subscribe(destination, listener = () => {}) {
-    let topic = this.#topics.get(destination);
-    if (!topic) {
-      if (this.#topics.size >= MAX_TOPICS) throw new RangeError(`At most ${MAX_TOPICS} topics.`);
-      this.#topics.set(destination, (topic = { id: `sub-${this.#nextTopic++}`, listeners: new Set() }));
-      if (this.#state.state === 'connected') this.#subscribeTopic(destination, topic.id);
-    }
-    const { id, listeners } = topic;
-    const own = (/** @type {Events['topic']} */ message) => listener(message); // the same function may subscribe twice
-    listeners.add(own);
-    return () => {
-      if (!listeners.delete(own) || listeners.size || this.#topics.get(destination)?.id !== id) return;
-      this.#topics.delete(destination);
-      this.#try('UNSUBSCRIBE', { id });
-    };
+    return this.#topics.subscribe(destination, listener);
   }
 
   /**
@@ -263,7 +260,7 @@ export class QuickNotify {
     this.#connection = new Connection({
       url: this.#addresses.current, open, heartBeat, connectTimeout, token,
       onConnected: (headers) => this.#begin(headers),
-      onFrame: (frame) => (frame.headers.subscription === 'sub-0' ? this.#take(frame) : this.#takeTopic(frame)),
+      onFrame: (frame) => (frame.headers.subscription === 'sub-0' ? this.#take(frame) : this.#topics.take(frame)),
     });
     const ending = await this.#connection.ended;
     this.#connection = null;
@@ -281,7 +278,7 @@ export class QuickNotify {
     for (const id of this.#unsettled.keys()) this.#settle(id);
     const last = this.#ledger.resumeAt;
     this.#try('SUBSCRIBE', { id: 'sub-0', destination: QUEUE, ack: 'client-individual', 'last-seq': last || null });
-    for (const [destination, { id }] of this.#topics) this.#subscribeTopic(destination, id);
+    if (this.#connection) this.#topics.begin(this.#connection);
     this.#token.keep();
     this.#setState({ state: 'connected', session: connected.session });
     this.#connected.resolve(undefined);
@@ -386,29 +383,6 @@ export class QuickNotify {
   #confirmation(id) {
     if (this.#held.delete(id)) return ['ACK', { id }];
     return ['SEND', { destination: '/app/ack', 'content-type': 'text/plain' }, id];
-  }
-
-  /** @param {import('./stomp.js').Frame} frame */
-  #takeTopic({ headers, body }) {
-    const { destination } = headers;
-    const topic = [...this.#topics.values()].find(({ id }) => id === headers.subscription);
-    if (!topic) return; // it crossed our UNSUBSCRIBE
-    const json = headers['content-type']?.includes('json');
-    const detail = { destination, data: json ? attemptOr(body, () => JSON.parse(body)) : body, body, headers };
-    for (const listener of topic.listeners) this.#call(listener, detail);
-    this.#emit('topic', detail);
-  }
-
-  /** @param {string} destination @param {string} id */
-  async #subscribeTopic(destination, id) {
-    try {
-      await this.#connection?.request('SUBSCRIBE', { id, destination, ack: 'auto' });
-    } catch (error) {
-      const { code } = /** @type {NotifyError} */ (error);
-      if (code === 'closed' || code === 'not-connected') return; // the next session subscribes again
-      if (this.#topics.get(destination)?.id === id) this.#topics.delete(destination); // else each session would end of it
-      this.#report(code, error, { destination });
-    }
   }
 
   // ---- small things

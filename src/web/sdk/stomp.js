@@ -7,6 +7,8 @@
  * Why octets inside: content-length counts UTF-8 octets, and a binary message may end within a character.
  */
 
+import { NotifyError } from './error.js';
+
 const MAX_HEAD = 64 * 1024;
 const MAX_BODY = 4 * 1024 * 1024;
 const LF = 10, CR = 13, NUL = 0;
@@ -14,17 +16,6 @@ const LF = 10, CR = 13, NUL = 0;
 /** @typedef {{command: string, headers: Record<string, string>, body: string}} Frame */
 
 export const HEART_BEAT = '\n';
-
-/** An error with a code that a program can branch on; the codes of ERROR frames are the server's. */
-export class NotifyError extends Error {
-  /** @param {string} code @param {string} message @param {object} [more] */
-  constructor(code, message, more) {
-    super(message);
-    this.name = 'NotifyError';
-    this.code = code;
-    Object.assign(this, more);
-  }
-}
 
 /**
  * @param {string} command

@@ -13,7 +13,7 @@ const PATIENCE = 30_000; // ms that the callback may take
 const RETRY = { min: 500, max: 30_000 };
 const LONGEST = 24 * 3600_000; // a timer of more than 24.8 days would fire at once
 
-/** @typedef {string | ((why: {refused: string | null}) => string | null | Promise<string | null>)} Token */
+/** @typedef {import('./types.js').Token} Token */
 
 export class TokenSource {
   /** @type {string | null} */ current = null;

@@ -3,10 +3,13 @@
  */
 
 /**
+ * A text, or a callback that gives one.
+ * @typedef {string | ((why: {refused: string | null}) => string | null | Promise<string | null>)} Token
+ *
  * @typedef {object} Options
  * @property {string | string[]} [url] `wss://host/stomp-ws`; without it, that of the page's own host. Of several, the next one is
  *   tried after a failure and kept while it works; each client has an order of its own, so that they share the load
- * @property {import('./token.js').Token} token  a callback is asked before each connect, in time before a JWT's `exp` (after 70 to
+ * @property {Token} token  a callback is asked before each connect, in time before a JWT's `exp` (after 70 to
  *   90 % of what is left of it), and when a token was refused (`refused` is the code); null means: no more. If it throws, it is
  *   asked again
  * @property {boolean} [autoConfirm] true unless told otherwise; may be changed later
@@ -32,6 +35,9 @@
  * @property {number} attempt from 1
  * @property {boolean} replayed it was stored before this session began
  *
+ * What the history lists.
+ * @typedef {Pick<Notification, 'id' | 'type' | 'receiver' | 'data' | 'viewed' | 'created'>} Stored
+ *
  * @typedef {object} State
  * @property {'idle' | 'connecting' | 'connected' | 'waiting' | 'closed'} state
  * @property {string} [user] whom the token names
@@ -49,7 +55,7 @@
  * @property {{ids: string[]}} deleted
  * @property {{requested: number, from: number}} gap  the server kept nothing before `from`
  * @property {{destination: string, data: any, body: string, headers: Record<string, string>}} topic
- * @property {import('./stomp.js').NotifyError} error what no caller waits for
+ * @property {import('./error.js').NotifyError} error what no caller waits for
  */
 
 export {};

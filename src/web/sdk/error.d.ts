@@ -1,0 +1,7 @@
+/** An error with a code that a program can branch on; the codes of ERROR frames are the server's. */
+export class NotifyError extends Error {
+    /** @param {string} code @param {string} message @param {object} [more] */
+    constructor(code: string, message: string, more?: object);
+    /** @type {string} */
+    code: string;
+}
