@@ -1,11 +1,13 @@
 //! What a session costs that does nothing: connected, subscribed, and quiet.
 
+use std::net::SocketAddr;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::Options;
 use crate::line::{self, Net};
 use crate::machine;
+use crate::polls::{self, Polls};
 use crate::producers::Producers;
 use crate::server::Server;
 use crate::sessions::{Plan, Sessions};
@@ -21,12 +23,14 @@ const BEAT: Duration = Duration::from_secs(9);
 pub fn run(options: &Options, table: &mut Table) -> anyhow::Result<()> {
     let count = options.pick(options.sessions, 10_000, 1_000);
     let seconds = options.time(20.0, 2.0);
-    for heart_beat in ["10000,10000", "0,0"] {
-        table.section(&format!(
-            "idle: {count} sessions, heart-beat {heart_beat}, for {} s",
-            seconds.as_secs_f64()
-        ));
-        measure(options, table, count, seconds, heart_beat)?;
+    for by in [By::WebSocket, By::XhrPolling] {
+        for heart_beat in ["10000,10000", "0,0"] {
+            table.section(&format!(
+                "idle: {count} sessions by {by:?}, heart-beat {heart_beat}, for {} s",
+                seconds.as_secs_f64()
+            ));
+            measure(options, table, count, seconds, by, heart_beat)?;
+        }
     }
     Ok(())
 }
@@ -36,22 +40,17 @@ fn measure(
     table: &mut Table,
     count: usize,
     seconds: Duration,
+    by: By,
     heart_beat: &'static str,
 ) -> anyhow::Result<()> {
     let server = Server::start(options)?;
     let mut net = Net::new()?;
     let mut scratch = line::scratch();
-    let plan = Plan {
-        address: server.edge(),
-        count,
-        heart_beat,
-        ack: "client-individual",
-    };
     sleep(Duration::from_millis(500));
     let (memory, kernel, cpu) = (server.memory()?, machine::kernel_memory()?, server.cpu()?);
 
     let start = Instant::now();
-    let mut sessions = Sessions::open(&mut net, &mut scratch, plan)?;
+    let mut sessions = Crowd::open(&mut net, &mut scratch, by, server.edge(), count, heart_beat)?;
     let opening = start.elapsed();
     let opened = server.cpu()? - cpu;
     let beats = heart_beat != "0,0";
@@ -109,28 +108,89 @@ fn measure(
     Ok(())
 }
 
+/// What the sessions travel by.
+#[derive(Debug, Clone, Copy)]
+enum By {
+    WebSocket,
+    XhrPolling,
+}
+
+/// The sessions.
+enum Crowd {
+    Sockets(Sessions),
+    Polls(Polls),
+}
+
+impl Crowd {
+    fn open(
+        net: &mut Net,
+        scratch: &mut [u8],
+        by: By,
+        address: SocketAddr,
+        count: usize,
+        heart_beat: &'static str,
+    ) -> anyhow::Result<Self> {
+        Ok(match by {
+            By::WebSocket => {
+                let plan = Plan {
+                    address,
+                    count,
+                    heart_beat,
+                    ack: "client-individual",
+                };
+                Self::Sockets(Sessions::open(net, scratch, plan)?)
+            }
+            By::XhrPolling => {
+                let plan = polls::Plan {
+                    address,
+                    count,
+                    heart_beat,
+                };
+                Self::Polls(Polls::open(net, scratch, plan)?)
+            }
+        })
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Sockets(sessions) => sessions.len(),
+            Self::Polls(polls) => polls.len(),
+        }
+    }
+
+    fn beat(&mut self, index: usize) -> anyhow::Result<()> {
+        match self {
+            Self::Sockets(sessions) => {
+                let mut beat = Vec::new();
+                wire::message(b"\n", &mut beat);
+                sessions.send(index, &beat)
+            }
+            Self::Polls(polls) => polls.beat(index),
+        }
+    }
+
+    fn ready(&mut self, number: usize, scratch: &mut [u8]) -> anyhow::Result<bool> {
+        match self {
+            Self::Sockets(sessions) => sessions.ready(number, scratch, |_, _| Ok(())),
+            Self::Polls(polls) => polls.ready(number, scratch, |_, _| Ok(())),
+        }
+    }
+}
+
 /// Keeps the sessions alive: reads what comes, and beats in turn so that the beats are spread over the time.
-fn stay(
-    net: &mut Net,
-    scratch: &mut [u8],
-    sessions: &mut Sessions,
-    seconds: Duration,
-    beats: bool,
-) -> anyhow::Result<()> {
-    let mut beat = Vec::new();
-    wire::message(b"\n", &mut beat);
+fn stay(net: &mut Net, scratch: &mut [u8], sessions: &mut Crowd, seconds: Duration, beats: bool) -> anyhow::Result<()> {
     let mut ready = Vec::new();
     let start = Instant::now();
     let mut beaten = 0;
     while start.elapsed() < seconds {
         let due = (start.elapsed().as_secs_f64() / BEAT.as_secs_f64() * sessions.len() as f64) as usize;
         while beats && beaten < due {
-            sessions.send(beaten % sessions.len(), &beat)?;
+            sessions.beat(beaten % sessions.len())?;
             beaten += 1;
         }
         net.wait(Duration::from_millis(10), &mut ready)?;
         for number in &ready {
-            sessions.ready(*number, scratch, |_, _| Ok(()))?;
+            sessions.ready(*number, scratch)?;
         }
     }
     Ok(())

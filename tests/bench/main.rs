@@ -18,6 +18,7 @@ mod idle;
 mod latency;
 mod line;
 mod machine;
+mod polls;
 mod producers;
 mod server;
 // The tests' own way to start the servers of others.
