@@ -1,4 +1,4 @@
-//! The page at `/` and the browser client below `/sdk/`, from within the binary: it works offline, and there is nothing to build.
+//! The page at `/`, and the browser client with its bell below `/sdk/`, from within the binary: it works offline, and there is nothing to build.
 
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue, header};
@@ -22,6 +22,21 @@ files! {
     "/sdk/quick-notify.d.ts" => "sdk/quick-notify.d.ts" as "application/typescript; charset=utf-8";
     "/sdk/quick-notify.js" => "sdk/quick-notify.js" as "text/javascript; charset=utf-8";
     "/sdk/addresses.js" => "sdk/addresses.js" as "text/javascript; charset=utf-8";
+    "/sdk/bell.d.ts" => "sdk/bell.d.ts" as "application/typescript; charset=utf-8";
+    "/sdk/bell.js" => "sdk/bell.js" as "text/javascript; charset=utf-8";
+    "/sdk/bell/announcer.js" => "sdk/bell/announcer.js" as "text/javascript; charset=utf-8";
+    "/sdk/bell/clients.js" => "sdk/bell/clients.js" as "text/javascript; charset=utf-8";
+    "/sdk/bell/dom.js" => "sdk/bell/dom.js" as "text/javascript; charset=utf-8";
+    "/sdk/bell/feed.js" => "sdk/bell/feed.js" as "text/javascript; charset=utf-8";
+    "/sdk/bell/item.d.ts" => "sdk/bell/item.d.ts" as "application/typescript; charset=utf-8";
+    "/sdk/bell/item.js" => "sdk/bell/item.js" as "text/javascript; charset=utf-8";
+    "/sdk/bell/panel.js" => "sdk/bell/panel.js" as "text/javascript; charset=utf-8";
+    "/sdk/bell/place.js" => "sdk/bell/place.js" as "text/javascript; charset=utf-8";
+    "/sdk/bell/rows.d.ts" => "sdk/bell/rows.d.ts" as "application/typescript; charset=utf-8";
+    "/sdk/bell/rows.js" => "sdk/bell/rows.js" as "text/javascript; charset=utf-8";
+    "/sdk/bell/style.js" => "sdk/bell/style.js" as "text/javascript; charset=utf-8";
+    "/sdk/bell/texts.d.ts" => "sdk/bell/texts.d.ts" as "application/typescript; charset=utf-8";
+    "/sdk/bell/texts.js" => "sdk/bell/texts.js" as "text/javascript; charset=utf-8";
     "/sdk/connection.js" => "sdk/connection.js" as "text/javascript; charset=utf-8";
     "/sdk/error.d.ts" => "sdk/error.d.ts" as "application/typescript; charset=utf-8";
     "/sdk/error.js" => "sdk/error.js" as "text/javascript; charset=utf-8";
@@ -37,6 +52,11 @@ files! {
     "/sdk/unread.js" => "sdk/unread.js" as "text/javascript; charset=utf-8";
     "/sdk/wakes.js" => "sdk/wakes.js" as "text/javascript; charset=utf-8";
 }
+
+/// What a notification says is text, and stays text: nothing runs and nothing is asked for but what this server serves, no text becomes
+/// HTML, no form is sent past our scripts (a token would end in the address), and no other page may frame this one. `'self'` is also
+/// this host's WebSocket (CSP 3).
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
 /// Today's demo page leads here.
 const OLD_PAGE: &str = "/stomp-websocket-sockjs.html";
@@ -56,9 +76,7 @@ async fn serve(text: &'static str, mime: &'static str) -> impl IntoResponse {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if mime == HTML {
-        // What a notification says is text, and stays text: no script but ours runs here, and no other page may frame this one.
-        let policy = "default-src 'self'; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
-        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
         headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     } else {
         // The client is made for other pages to import.

@@ -1,11 +1,13 @@
 /**
  * The page at `/`: a person connects as a user, watches what comes, publishes, confirms, and tidies the inbox.
  *
- * All it knows comes through the browser client; only publishing is a plain fetch, since that is a back end's work.
+ * All it knows comes through the browser client, which the bell in the header shares; only publishing is a plain fetch, since
+ * that is a back end's work. The bell also tells a screen reader what comes.
  * What others wrote is shown as text, never as HTML. Lists are bounded: the live one holds the newest
  * MAX_SHOWN, the inbox MAX_HISTORY.
  */
 
+import '/sdk/bell.js';
 import { QuickNotify } from '/sdk/quick-notify.js';
 
 const MAX_SHOWN = 200;
@@ -77,6 +79,7 @@ function connect() {
   client.on('gap', ({ from }) => announce(`Older notifications are no longer kept; it goes on at ${from}.`));
   client.on('error', (error) => error.destination ? topicRefused(error) : showNotice('reason', error.message, 'bad'));
   for (const topic of topics.keys()) topics.set(topic, client.subscribe(topic));
+  $('bell').client = client;
   client.connect().catch(() => {});
 }
 
@@ -110,7 +113,7 @@ function stateChanged(state) {
   } else if (state.state === 'closed') {
     ended = state.code === 'disconnected' ? '' : state.message;
     if (ended) showNotice('reason', `${ended} (${state.code})`, 'bad');
-    client = null;
+    $('bell').client = client = null;
     forgetHistory();
     showUnread(null);
     showEmpty();
@@ -174,7 +177,6 @@ function addLive(notification) {
   if (receiver !== '*') acts.append(client?.autoConfirm ? confirmedSign() : confirmButton(id));
   item.append(signs, dataElement(data), acts);
   addToLive(item);
-  announceSoon(`${type}: ${asText(data)}`);
 }
 
 function addTopicMessage({ destination, data, headers }) {
@@ -540,7 +542,7 @@ function announceSoon(text) {
   lastWords = text;
   if (waiting++) return;
   setTimeout(() => {
-    announce(waiting > 1 ? `${waiting} new notifications` : `New notification. ${lastWords.slice(0, 200)}`);
+    announce(waiting > 1 ? `${waiting} new messages` : `New message. ${lastWords.slice(0, 200)}`);
     waiting = 0;
   }, 1000);
 }
