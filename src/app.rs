@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
-use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
 use crate::api::{self, About, Api};
@@ -17,6 +16,7 @@ use crate::auth::{self, Auth, Guarded, Revocations};
 use crate::config::Config;
 use crate::dispatch::Dispatcher;
 use crate::domain::kind::Kinds;
+use crate::edge::admission::Admission;
 use crate::edge::{self, Edge, Hub, Outcomes, Places, Rounds, Watch};
 use crate::http;
 use crate::ingest::{self, Ingest};
@@ -69,16 +69,15 @@ impl App {
             rest: lifecycle.stage(),
         };
         let listen: SocketAddr = config.app.listen.parse().context("app.listen")?;
-        let listener = TcpListener::bind(listen)
-            .await
-            .with_context(|| format!("app.listen: {listen} can't be bound"))?;
+        let listener =
+            http::listen(listen, &config.http).with_context(|| format!("app.listen: {listen} can't be bound"))?;
         let address = listener.local_addr()?;
         let data = &config.app.data;
         std::fs::create_dir_all(data).with_context(|| format!("app.data: {} can't be made", data.display()))?;
         // First, so that what is counted from here on is counted.
         let metrics = match (config.telemetry.listen.parse::<SocketAddr>(), metrics::install()) {
             (Ok(listen), Some(handle)) => {
-                let served = metrics::serve(listen, handle, &stages.rest).await;
+                let served = metrics::serve(listen, &config.http, handle, &stages.rest);
                 Some(served.with_context(|| format!("telemetry.listen: {listen} can't be bound"))?)
             }
             _ => None,
@@ -147,6 +146,7 @@ impl App {
             rules: Arc::new(Rules::from(&config.session)),
             max_per_user: config.session.max_per_user,
             places: Places::new(config.edge.max_connections),
+            admission: Admission::new(&config.edge.admission),
             config: config.edge,
             any_origin: dev,
             auth: Arc::clone(&auth),

@@ -158,6 +158,7 @@ impl Config {
             ("api", self.unknown_admins()),
             ("app", self.app.problems(self.auth.is_dev())),
             ("", self.dev_among_others()),
+            ("edge", self.any_origin()),
         ];
         modules
             .into_iter()
@@ -176,7 +177,6 @@ impl Config {
 }
 
 impl Config {
-    /// Admins are known by their keys, which are the door's.
     /// A node with dev tokens beside others on one NATS or Redis would take their producers' requests, and anybody could end their sessions.
     fn dev_among_others(&self) -> Vec<(String, String)> {
         if !self.auth.is_dev() || self.app.dev_tokens_for_everyone {
@@ -193,6 +193,19 @@ impl Config {
         others.collect()
     }
 
+    /// Outside dev mode a page of any site must not act for its visitors.
+    fn any_origin(&self) -> Vec<(String, String)> {
+        if self.auth.is_dev() {
+            return Vec::new();
+        }
+        let origins = self.edge.origins.iter().enumerate();
+        origins
+            .filter(|(_, origin)| *origin == "*")
+            .map(|(index, _)| (format!("origins[{index}]"), ANY_ORIGIN.to_owned()))
+            .collect()
+    }
+
+    /// Admins are known by their keys, which are the door's.
     fn unknown_admins(&self) -> Vec<(String, String)> {
         let unknown = |(_, name): &(usize, &String)| !self.ingest.keys.contains_key(*name);
         let admins = self.api.admins.iter().enumerate().filter(unknown);
@@ -202,6 +215,8 @@ impl Config {
     }
 }
 
+const ANY_ORIGIN: &str = "lets every page of the web connect in its visitors' names; that is for auth.adapter = \"dev\" alone. \
+    Name the pages, such as https://shop.example";
 const DEV_AMONG_OTHERS: &str = "others may use this server, and auth.adapter is \"dev\": a node with dev tokens would take part in their traffic. \
     Name one on this machine, set auth.adapter = \"jwt\", or say app.dev_tokens_for_everyone = true if that is what you want";
 

@@ -1,13 +1,17 @@
 //! What every door that speaks HTTP shares: connections within bounds, bodies within bounds, and JSON for what no route answers.
 //!
-//! A request's head has a time and a size, so a client that sends it drop by drop holds a place for no longer than that. An upgraded
+//! A request's head has a time and a size, so a client that sends it drop by drop holds a place for no longer than that; nor does one that takes
+//! nothing of its answer. An upgraded
 //! connection leaves: from then on it counts as a session, and nothing here applies to it. A response that stays open for a session is lent
 //! its connection by [`Wire`].
 //!
 //! # Why not `axum::serve`
 //! It gives hyper no timer, and so a request's head any time; and it takes any number of connections.
 
-use std::io::ErrorKind;
+mod patient;
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -25,12 +29,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use self::patient::Patient;
 use crate::lifecycle::Lifecycle;
 
 /// Bounds of HTTP connections. Sessions are bounded by `edge`.
@@ -41,6 +46,11 @@ pub struct Config {
     pub max_connections: usize,
     /// Longest time for a request's head, in milliseconds, from the opening or from the answer before: an idle connection is closed by it, too.
     pub head_timeout_ms: u64,
+    /// How long a client may take nothing of what it is sent, in milliseconds.
+    pub write_timeout_ms: u64,
+    /// Connections that wait to be accepted, as far as the system lets it be so many (`net.core.somaxconn`). One that comes when they are too many
+    /// is tried again by its client's system after 1 s, then 3 s, 7 s: where thousands come back at once, that is what they would wait for.
+    pub backlog: u32,
 }
 
 impl Default for Config {
@@ -48,6 +58,8 @@ impl Default for Config {
         Self {
             max_connections: 4_000,
             head_timeout_ms: 30_000,
+            write_timeout_ms: 30_000,
+            backlog: 4_096,
         }
     }
 }
@@ -55,14 +67,17 @@ impl Default for Config {
 impl Config {
     /// Every mistake in this table, as (path below `http`, reason).
     pub fn problems(&self) -> Vec<(String, String)> {
-        let mut problems = Vec::new();
-        if !(1..=1_000_000).contains(&self.max_connections) {
-            problems.push(("max_connections".into(), "must lie between 1 and 1000000".into()));
-        }
-        if !(100..=600_000).contains(&self.head_timeout_ms) {
-            problems.push(("head_timeout_ms".into(), "must lie between 100 and 600000".into()));
-        }
-        problems
+        let bounds = [
+            ("max_connections", self.max_connections as u64, 1, 1_000_000),
+            ("head_timeout_ms", self.head_timeout_ms, 100, 600_000),
+            ("write_timeout_ms", self.write_timeout_ms, 100, 600_000),
+            ("backlog", u64::from(self.backlog), 1, 65_535),
+        ];
+        bounds
+            .into_iter()
+            .filter(|(_, value, least, most)| !(least..=most).contains(&value))
+            .map(|(path, _, least, most)| (path.to_owned(), format!("must lie between {least} and {most}")))
+            .collect()
     }
 }
 
@@ -74,6 +89,18 @@ const MAX_DISCARDED: usize = 64 * 1024 * 1024;
 const LEAVE_WITHIN: Duration = Duration::from_secs(10);
 /// How long to wait when the system has no descriptor left for a new connection.
 const BREATHE: Duration = Duration::from_millis(200);
+
+/// Takes the address. From now on clients may come, and wait until they are served.
+pub fn listen(address: SocketAddr, config: &Config) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    // Connections of the process before may still be on their way out.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(config.backlog)
+}
 
 /// Serves `routes` until the drain, and then what is under way.
 pub async fn serve(config: Config, listener: TcpListener, routes: Router, lifecycle: Lifecycle) {
@@ -100,6 +127,7 @@ pub async fn serve(config: Config, listener: TcpListener, routes: Router, lifecy
             routes: TowerToHyperService::new(routes.clone()),
             wire: wire.clone(),
         };
+        let stream = Patient::new(stream, Duration::from_millis(config.write_timeout_ms));
         let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
         let (drain, abort) = (lifecycle.drain.clone(), lifecycle.abort.clone());
         // Not among the doors' tasks while it is lent to a session: sessions end after the doors, and have a drain of their own.
@@ -174,7 +202,7 @@ async fn accept(listener: &TcpListener) -> TcpStream {
     }
 }
 
-type Connection = UpgradeableConnection<TokioIo<TcpStream>, Wired>;
+type Connection = UpgradeableConnection<TokioIo<Patient>, Wired>;
 
 /// Serves a connection to its end. A drain lets the request that is under way finish. Errors are the client's: it broke off, or was too slow.
 async fn finish(connection: Connection, wire: Wire, drain: CancellationToken) {

@@ -8,13 +8,14 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
-use super::Edge;
+use super::admission::SentAway;
 use super::hub::Present;
 use super::mailbox::{Mail, Mailbox};
 use super::outcomes::Job;
 use super::patience::{Patience, revoked_token};
 use super::place::Place;
 use super::transport::{Payload, Received, Transport};
+use super::{Config, Edge, at_random};
 use crate::auth::{self, Refusal};
 use crate::domain::identity::Identity;
 use crate::domain::time::EpochMs;
@@ -42,9 +43,7 @@ pub async fn serve(edge: Arc<Edge>, place: Place, mut transport: impl Transport)
     connection.edge.hub.enter_lobby(&connection.mailbox);
     if connection.edge.tasks.is_closed() {
         // The drain has begun, and may have looked around before this connection was there.
-        connection
-            .mailbox
-            .end(Disconnect::new(Reason::Draining, "the server is going away; come back"));
+        connection.mailbox.end(connection.edge.draining(Duration::ZERO));
     }
     let end = connection.run(&mut transport).await;
     let reason = end.reason.code();
@@ -61,7 +60,7 @@ pub async fn serve(edge: Arc<Edge>, place: Place, mut transport: impl Transport)
             // What was written before the token's end may still be under way; soon after it nothing is.
             limit = limit.min(AFTER_TOKEN);
         }
-        let words = farewell(&end, edge.config.return_within_ms);
+        let words = farewell(&end, &edge.config);
         // Boxed: what only the end needs would be carried by the idle connection.
         let _ = Box::pin(timeout(limit, transport.close(end.reason.close_code(), &words))).await;
     }
@@ -232,8 +231,11 @@ impl Connection {
         }
     }
 
-    /// Checks the token and, at CONNECT, takes a place on the roll and in the hub.
+    /// Checks the token and, at CONNECT, waits for the turn before and takes a place on the roll and in the hub.
     async fn admit(&mut self, token: &str, renewal: bool) -> Result<Identity, Disconnect> {
+        if !renewal {
+            wait_for_turn(&self.edge, &self.mailbox).await?;
+        }
         let limit = Duration::from_millis(self.edge.config.ask_timeout_ms);
         let asking = self.edge.auth.authenticate(auth::bearer(token), now().wall);
         let identity = match timeout(limit, asking).await.unwrap_or(Err(Refusal::Unavailable)) {
@@ -330,6 +332,19 @@ impl Connection {
     }
 }
 
+/// Waits for the turn. A drain ends the wait.
+async fn wait_for_turn(edge: &Edge, mailbox: &Mailbox) -> Result<(), Disconnect> {
+    let turn = tokio::select! {
+        end = mailbox.take_end() => return Err(end),
+        turn = edge.admission.turn() => turn,
+    };
+    turn.map_err(|SentAway { retry_after }| {
+        let ms = retry_after.as_millis();
+        let detail = format!("more clients come than are let in at once (edge.admission): come back in {ms} ms");
+        Disconnect::new(Reason::Unavailable, detail).with_retry_after(retry_after)
+    })
+}
+
 /// Takes a place on the roll.
 async fn enter(
     edge: &Edge,
@@ -377,13 +392,15 @@ fn far_off() -> Instant {
     Instant::now() + Duration::from_secs(3600)
 }
 
-/// The close frame's reason: the code, and for a drained client when to come back, each at a moment of its own.
-fn farewell(end: &Disconnect, return_within_ms: u64) -> String {
-    match end.reason {
-        Reason::Draining | Reason::Unavailable => {
-            let spread = u64::from(uuid::Uuid::new_v4().as_fields().0) % (return_within_ms + 1);
-            format!("{}; retry-after={spread}", end.reason.code())
+/// The close frame's reason: the code, and for who may come back, when, each at a moment of its own.
+fn farewell(end: &Disconnect, config: &Config) -> String {
+    let code = end.reason.code();
+    let within = Duration::from_millis(config.return_within_ms);
+    match (end.retry_after, end.reason) {
+        (Some(ms), _) => format!("{code}; retry-after={ms}"),
+        (None, Reason::Draining | Reason::Unavailable) => {
+            format!("{code}; retry-after={}", at_random(within).as_millis())
         }
-        reason => reason.code().to_owned(),
+        (None, _) => code.to_owned(),
     }
 }

@@ -102,6 +102,11 @@ impl Mailbox {
         self.wait(|mail| std::mem::take(&mut mail.revoked).then_some(())).await;
     }
 
+    /// Waits until the session is to end, and answers with how; all else stays. For the same waiter, while it can't take its mail.
+    pub async fn take_end(&self) -> Disconnect {
+        self.wait(|mail| mail.end.take()).await
+    }
+
     async fn wait<T>(&self, mut take: impl FnMut(&mut Mail) -> Option<T>) -> T {
         poll_fn(|context| {
             let mut inner = self.lock();

@@ -2,6 +2,7 @@
 //!
 //! One task a connection. It shares the hub (who is here and what rings), the outcomes (confirmations on their way to the record), and the rules.
 
+pub mod admission;
 mod connection;
 mod handshake;
 mod hub;
@@ -31,6 +32,8 @@ pub use place::Places;
 pub use revoked::Watch;
 pub use rounds::Rounds;
 pub use routes::routes;
+
+use admission::Admission;
 
 use crate::auth::Auth;
 use crate::session::{Disconnect, Reason, Rules};
@@ -80,6 +83,8 @@ pub struct Config {
     pub sockjs: sockjs::Config,
     /// Origins of pages that may connect, such as `https://shop.example`, beside the server's own. In dev mode any may.
     pub origins: Vec<String>,
+    /// How fast sessions are admitted.
+    pub admission: admission::Config,
 }
 
 impl Default for Config {
@@ -105,6 +110,7 @@ impl Default for Config {
             return_within_ms: 5_000,
             sockjs: sockjs::Config::default(),
             origins: Vec::new(),
+            admission: admission::Config::default(),
         }
     }
 }
@@ -133,14 +139,22 @@ impl Config {
             ("return_within_ms", self.return_within_ms, 0, 300_000),
         ];
         let sockjs = self.sockjs.problems().into_iter();
+        let admission = self.admission.problems().into_iter();
+        let origins = self.origins.iter().enumerate();
+        let origins = origins.filter(|(_, origin)| *origin != "*" && !origin::is_origin(origin));
         bounds
             .into_iter()
             .filter(|(_, value, least, most)| !(least..=most).contains(&value))
             .map(|(path, _, least, most)| (path.to_owned(), format!("must lie between {least} and {most}")))
             .chain(sockjs.map(|(path, reason)| (format!("sockjs.{path}"), reason)))
+            .chain(origins.map(|(index, _)| (format!("origins[{index}]"), NO_ORIGIN.to_owned())))
+            .chain(admission.map(|(path, reason)| (format!("admission.{path}"), reason)))
             .collect()
     }
 }
+
+const NO_ORIGIN: &str =
+    "is no origin such as https://shop.example or http://localhost:3000: no path, no slash at its end";
 
 /// What all connections of this node share.
 pub struct Edge {
@@ -155,6 +169,7 @@ pub struct Edge {
     pub hub: Arc<Hub>,
     pub outcomes: Outcomes,
     pub places: Places,
+    pub admission: Admission,
     /// Owns the connections' tasks, so that a drain waits for them.
     pub tasks: TaskTracker,
 }
@@ -168,12 +183,26 @@ impl Edge {
         let mailboxes = self.hub.all();
         let per_tick = (self.config.drain_per_second / TICKS_PER_SECOND).max(1) as usize;
         let mut tick = tokio::time::interval(Duration::from_secs(1) / TICKS_PER_SECOND);
+        // Wherever they go, they are let in no faster than that.
+        let within = self.config.admission.spread(mailboxes.len());
         for some in mailboxes.chunks(per_tick) {
             tick.tick().await;
             for mailbox in some {
-                mailbox.end(Disconnect::new(Reason::Draining, "the server is going away; come back"));
+                mailbox.end(self.draining(within));
             }
         }
         self.tasks.wait().await;
     }
+
+    /// The end of a session of a node that goes away; its client is asked to come back within this time, or `return_within_ms` where that is longer.
+    fn draining(&self, within: Duration) -> Disconnect {
+        let within = within.max(Duration::from_millis(self.config.return_within_ms));
+        Disconnect::new(Reason::Draining, "the server is going away; come back").with_retry_after(at_random(within))
+    }
+}
+
+/// A moment of one's own within this time.
+fn at_random(within: Duration) -> Duration {
+    let dice = uuid::Uuid::new_v4().as_fields().0;
+    within.mul_f64(f64::from(dice) / f64::from(u32::MAX))
 }

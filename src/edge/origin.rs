@@ -32,7 +32,16 @@ pub fn is_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
 }
 
 fn is_listed(origin: &str, allowed: &[String]) -> bool {
-    allowed
+    allowed.iter().any(|known| known.eq_ignore_ascii_case(origin))
+}
+
+/// Whether browsers send something like this as the origin of a page: scheme, host and maybe port, and nothing behind it.
+pub fn is_origin(text: &str) -> bool {
+    let authority = ["https://", "http://"]
         .iter()
-        .any(|known| known == "*" || known.eq_ignore_ascii_case(origin))
+        .find_map(|scheme| text.strip_prefix(scheme));
+    authority.is_some_and(|authority| {
+        let known = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
+        !authority.is_empty() && authority.chars().all(known)
+    })
 }

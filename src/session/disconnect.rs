@@ -1,6 +1,7 @@
 //! Why a session ended: one closed set, for the ERROR frame's `code` header, the close frame, the log and the metric's label.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use crate::stomp::{Fault, ParseError};
 
@@ -12,6 +13,8 @@ pub struct Disconnect {
     pub detail: Cow<'static, str>,
     /// The receipt that the offending frame asked for.
     pub receipt: Option<String>,
+    /// When the client is asked to come back, in milliseconds from now.
+    pub retry_after: Option<u32>,
 }
 
 /// The closed set.
@@ -62,11 +65,17 @@ impl Disconnect {
             reason,
             detail: detail.into(),
             receipt: None,
+            retry_after: None,
         }
     }
 
     pub fn with_receipt(mut self, receipt: Option<&str>) -> Self {
         self.receipt = receipt.map(str::to_owned);
+        self
+    }
+
+    pub fn with_retry_after(mut self, time: Duration) -> Self {
+        self.retry_after = Some(u32::try_from(time.as_millis()).unwrap_or(u32::MAX));
         self
     }
 }

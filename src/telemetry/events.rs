@@ -91,6 +91,27 @@ pub fn connection_closed(reason: &'static str, user: Option<&str>, detail: &str)
     tracing::debug!(reason, user, detail, "connection closed");
 }
 
+/// A client's turn came, after this wait.
+pub fn admitted(wait: std::time::Duration) {
+    counter!(names::ADMITTED).increment(1);
+    histogram!(names::ADMISSION_WAIT).record(wait);
+}
+
+/// A client is asked to come back later.
+pub fn sent_away() {
+    counter!(names::SENT_AWAY).increment(1);
+}
+
+/// A client waits for its turn.
+pub fn waiting_began() {
+    gauge!(names::ADMISSION_WAITING).increment(1.0);
+}
+
+/// It does no longer.
+pub fn waiting_ended() {
+    gauge!(names::ADMISSION_WAITING).decrement(1.0);
+}
+
 /// A session was authenticated.
 pub fn session_opened(user: &str, version: &'static str) {
     gauge!(names::SESSIONS).increment(1.0);

@@ -9,6 +9,7 @@ use axum::http::header;
 use axum::routing::get;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
+use crate::http;
 use crate::lifecycle::Lifecycle;
 
 /// How a metric behaves.
@@ -49,6 +50,10 @@ table! {
     ENDED = Counter "ended_total" "Outcomes written, by outcome.";
     SESSIONS = Gauge "sessions" "Sessions that are connected.";
     CONNECTIONS = Gauge "connections" "Transport connections that are open, authenticated or not.";
+    ADMITTED = Counter "admitted_total" "CONNECTs whose turn came; what became of them then is another matter.";
+    ADMISSION_WAITING = Gauge "admission_waiting" "Clients that said CONNECT and wait for their turn (edge.admission).";
+    ADMISSION_WAIT = Seconds "admission_wait_seconds" "From CONNECT to the turn.";
+    SENT_AWAY = Counter "sent_away_total" "CONNECTs that were asked to come back later, since the queue was full. For a while after a restart is health; always is too few nodes, or edge.admission.per_second too low.";
     OPENED = Counter "sessions_opened_total" "Sessions opened, by STOMP version.";
     CLOSED = Counter "connections_closed_total" "Connections closed, by reason.";
     DROPPED = Counter "dropped_total" "Deliveries without a record that a full window or mailbox lost.";
@@ -103,13 +108,25 @@ pub fn install() -> Option<PrometheusHandle> {
     ::metrics::gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     ::metrics::gauge!(SESSIONS).set(0.0);
     ::metrics::gauge!(CONNECTIONS).set(0.0);
+    ::metrics::gauge!(ADMISSION_WAITING).set(0.0);
     Some(handle)
 }
 
-/// Serves `/metrics` on `listen` until the drain; answers with the address that was bound.
-pub async fn serve(listen: SocketAddr, handle: PrometheusHandle, lifecycle: &Lifecycle) -> std::io::Result<SocketAddr> {
+/// Serves `/metrics` on `listen` until the drain; answers with the address that was bound. Within the same times as every other door.
+pub fn serve(
+    listen: SocketAddr,
+    config: &http::Config,
+    handle: PrometheusHandle,
+    lifecycle: &Lifecycle,
+) -> std::io::Result<SocketAddr> {
     const EVERY: Duration = Duration::from_secs(5);
-    let listener = tokio::net::TcpListener::bind(listen).await?;
+    /// Collectors are few.
+    const MOST_CONNECTIONS: usize = 64;
+    let config = http::Config {
+        max_connections: config.max_connections.min(MOST_CONNECTIONS),
+        ..config.clone()
+    };
+    let listener = http::listen(listen, &config)?;
     let address = listener.local_addr()?;
     let upkeep = handle.clone();
     let drain = lifecycle.drain.clone();
@@ -120,13 +137,7 @@ pub async fn serve(listen: SocketAddr, handle: PrometheusHandle, lifecycle: &Lif
         }
     });
     let page = move || async move { ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], handle.render()) };
-    let routes = Router::new().route("/metrics", get(page));
-    let drain = lifecycle.drain.clone();
-    lifecycle.spawn(async move {
-        let server = axum::serve(listener, routes).with_graceful_shutdown(drain.cancelled_owned());
-        if let Err(error) = server.await {
-            tracing::error!(%error, "the metrics server stopped");
-        }
-    });
+    let routes = http::complete(Router::new().route("/metrics", get(page)));
+    lifecycle.spawn(http::serve(config, listener, routes, lifecycle.clone()));
     Ok(address)
 }

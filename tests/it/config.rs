@@ -215,6 +215,52 @@ fn variables_that_are_no_settings_are_left_alone() {
     );
 }
 
+/// A page of any site would act in its visitors' names; and what is no origin would never be equal to one.
+#[test]
+fn origins_are_named_one_by_one_outside_dev_mode() {
+    let file = r#"
+        [edge]
+        origins = ["*", "https://shop.example", "https://shop.example/", "null", "shop.example", "https://*.example", "http://localhost:3000", "http://[::1]:80", ""]
+        [auth]
+        adapter = "jwt"
+        [[auth.jwt.keys]]
+        secret_env = "TOKEN_SECRET"
+        "#;
+    let mut found = mistakes(file, &[], &[("TOKEN_SECRET", "a secret of more than thirty-two bytes")]);
+    found.sort();
+    let no_origin = "is no origin such as https://shop.example or http://localhost:3000: no path, no slash at its end";
+    let any = "lets every page of the web connect in its visitors' names; that is for auth.adapter = \"dev\" alone. \
+               Name the pages, such as https://shop.example";
+    let expected = [
+        (0, any),
+        (2, no_origin),
+        (3, no_origin),
+        (4, no_origin),
+        (5, no_origin),
+        (8, no_origin),
+    ];
+    assert_eq!(
+        found,
+        expected.map(|(index, reason)| format!("edge.origins[{index}]: {reason}"))
+    );
+    let (code, _, err) = check("[edge]\norigins = [\"*\"]\n", &[], &[]);
+    assert_eq!(code, Some(0), "in dev mode any may anyway: {err}");
+}
+
+#[test]
+fn admission_and_http_have_their_bounds() {
+    let file = "[edge.admission]\nper_second = 0\nburst = 0\nwait_ms = 600_001\nreturn_most_ms = 999\n[http]\nwrite_timeout_ms = 99\nbacklog = 0\n";
+    let expected = [
+        "http.write_timeout_ms: must lie between 100 and 600000",
+        "http.backlog: must lie between 1 and 65535",
+        "edge.admission.per_second: must lie between 1 and 1000000",
+        "edge.admission.burst: must lie between 1 and 1000000",
+        "edge.admission.wait_ms: must lie between 0 and 600000",
+        "edge.admission.return_most_ms: must lie between 1000 and 300000",
+    ];
+    assert_eq!(mistakes(file, &[], &[]), expected);
+}
+
 const DANGER: &str = "can be reached by others, and auth.adapter is \"dev\": anybody could be anyone. Set auth.adapter = \"jwt\" with a key, \
                       or listen on 127.0.0.1, or say app.dev_tokens_for_everyone = true if that is what you want";
 

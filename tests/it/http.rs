@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::harness::{Server, Tab, within};
 
@@ -42,6 +42,92 @@ async fn a_head_that_does_not_come_to_its_end_ends_the_connection() {
     );
     // A session is no request: it stays for as long as it likes.
     tab.is_quiet().await;
+}
+
+/// Who watches is no better than who is watched.
+#[tokio::test]
+async fn the_metrics_address_has_the_same_deadline() {
+    let server = Server::with(&[("http.head_timeout_ms", "300")]).await;
+    let connect = || TcpStream::connect(server.metrics_address());
+    let mut silent = connect().await.expect("it listens");
+    let mut slow = connect().await.expect("it listens");
+    slow.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n")
+        .await
+        .expect("a part of the head");
+    let mut idle = connect().await.expect("it listens");
+    idle.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .expect("a request");
+    assert_eq!(rest(&mut silent).await, "");
+    assert!(!rest(&mut slow).await.contains("200 OK"));
+    assert!(rest(&mut idle).await.contains("quick_notify_sessions 0"));
+    // A body that nobody asked for doesn't hold the connection.
+    let mut heavy = connect().await.expect("it listens");
+    heavy
+        .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nx")
+        .await
+        .expect("a request");
+    assert!(rest(&mut heavy).await.contains("quick_notify_sessions 0"));
+}
+
+/// A drop every 50 ms: none of them winds the clock up again.
+#[tokio::test]
+async fn a_body_that_comes_drop_by_drop_is_late() {
+    let settings = [("ingest.read_timeout_ms", "400"), ("api.read_timeout_ms", "400")];
+    let server = Server::with(&settings).await;
+    for (method, path) in [
+        ("POST", "/api/notify"),
+        ("POST", "/vh-stomp-wsend/push_all_obj/test1"),
+        ("POST", "/api/notify/viewed"),
+        ("DELETE", "/api/notify/delete"),
+        ("POST", "/api/sessions/revoke"),
+    ] {
+        let head =
+            format!("{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: test1\r\nContent-Length: 1000\r\n\r\n");
+        let begun = Instant::now();
+        let (mut read, mut write) = connect(&server).await.into_split();
+        write.write_all(head.as_bytes()).await.expect("a head");
+        let drops = async {
+            let mut tick = tokio::time::interval(Duration::from_millis(50));
+            while write.write_all(b"x").await.is_ok() {
+                tick.tick().await;
+            }
+            std::future::pending().await
+        };
+        let mut answer = [0; 12];
+        tokio::select! {
+            read = within("an answer", read.read_exact(&mut answer)) => drop(read.expect("a status")),
+            () = drops => {}
+        }
+        assert_eq!(&answer, b"HTTP/1.1 400", "{path}");
+        assert!(
+            begun.elapsed() >= Duration::from_millis(380),
+            "{path}: {:?}",
+            begun.elapsed()
+        );
+    }
+}
+
+/// Thousands of answers are asked for at once, and none is read; then the only place is free again.
+#[tokio::test]
+async fn who_takes_nothing_of_its_answers_is_broken_off() {
+    let server = Server::with(&[("http.max_connections", "1"), ("http.write_timeout_ms", "500")]).await;
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4_096).expect("a small buffer");
+    let mut greedy = socket
+        .connect(server.address().parse().expect("an address"))
+        .await
+        .expect("it listens");
+    let request = "GET /sdk/quick-notify.js HTTP/1.1\r\nHost: x\r\n\r\n".repeat(2_000);
+    greedy.write_all(request.as_bytes()).await.expect("it reads");
+    let mut next = connect(&server).await;
+    next.write_all(b"GET /health/live HTTP/1.1\r\nConnection: close\r\n\r\n")
+        .await
+        .expect("a request");
+    let early = tokio::time::timeout(Duration::from_millis(200), next.readable()).await;
+    assert!(early.is_err(), "the place is taken");
+    assert!(rest(&mut next).await.ends_with("live"), "it is free again");
+    drop(greedy);
 }
 
 #[tokio::test]

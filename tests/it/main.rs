@@ -1,5 +1,6 @@
 //! All tests, one binary: a file a capability. Servers are real processes with files of their own; nothing here sleeps.
 
+mod admission;
 mod architecture;
 mod auth;
 mod bad_input;
@@ -34,6 +35,7 @@ mod session;
 mod stomp_properties;
 mod stomp_rules;
 mod stomp_wire;
+mod storm;
 mod sync;
 mod tail;
 mod vital;

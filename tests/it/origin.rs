@@ -68,6 +68,55 @@ async fn only_listed_origins_may_connect_and_call() {
     }
 }
 
+/// An entry stands for itself alone, and who says where a request was sent to first is not asked.
+#[tokio::test]
+async fn an_origin_is_compared_whole_and_only_with_the_list_and_the_host() {
+    let server = strict().await;
+    for other in [
+        "https://shop.example.evil.com",
+        "https://evil.com.shop.example",
+        "https://evilshop.example",
+        "https://shop.example@evil.com",
+        "https://shop.example:8443",
+        "https://shop.example/",
+        "https://shop.exampl",
+        "http://shop.example",
+        "shop.example",
+        "https://",
+        "*",
+        "",
+    ] {
+        assert_eq!(upgrade(&server, other).await, 403, "{other:?}");
+        assert_eq!(preflight(&server, other).await, None, "{other:?}");
+    }
+    assert_eq!(
+        upgrade(&server, "HTTPS://Shop.Example").await,
+        101,
+        "names have no case"
+    );
+    for forwarded in ["X-Forwarded-Host", "X-Host", "Forwarded", "X-Original-Host"] {
+        let value = if forwarded == "Forwarded" {
+            "host=evil.example"
+        } else {
+            "evil.example"
+        };
+        let headers = [
+            ("Origin", EVIL),
+            (forwarded, value),
+            ("Connection", "Upgrade"),
+            ("Upgrade", "websocket"),
+            ("Sec-WebSocket-Version", "13"),
+            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ];
+        assert_eq!(server.get("/stomp-ws", &headers).await.status, 403, "{forwarded}");
+        assert_eq!(
+            server.get("/stomp-ws/websocket", &headers).await.status,
+            403,
+            "{forwarded}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn in_dev_mode_any_page_may() {
     let server = Server::start().await;

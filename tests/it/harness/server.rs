@@ -130,6 +130,11 @@ impl Server {
         &self.address
     }
 
+    /// Where `/metrics` is served.
+    pub fn metrics_address(&self) -> &str {
+        self.metrics.as_ref().expect("metrics are on")
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -342,9 +347,10 @@ pub fn spawn(
     environment: &[(String, String)],
     wrapper: &[&str],
 ) -> Result<Started, String> {
-    let program = env!("CARGO_BIN_EXE_quick-notify");
+    // Another build of it, where one that is meant to be fast is to be measured.
+    let program = std::env::var("TEST_SERVER").unwrap_or_else(|_| env!("CARGO_BIN_EXE_quick-notify").to_owned());
     let mut command = match wrapper {
-        [] => Command::new(program),
+        [] => Command::new(&program),
         [first, rest @ ..] => {
             let mut command = Command::new(first);
             command.args(rest).arg(program);
