@@ -55,6 +55,7 @@ run(async (url, user, pictures) => {
       await api.publish({ receiver: user, data: HTML });
       await items(page, [HTML]);
       await unread(page, 1);
+      await page.getByRole('button', { name: /^Notifications.*1/ }).waitFor();
       await api.publish({ receiver: user, data: 'second' });
       await items(page, ['second', HTML]);
       await page.close();
@@ -67,6 +68,7 @@ run(async (url, user, pictures) => {
       await api.publish({ receiver: user, data: 'third' });
       await items(page, ['third', 'second', HTML]);
       await unread(page, 3);
+      await page.getByRole('button', { name: /^Notifications.*3/ }).waitFor();
 
       await page.locator('li', { hasText: 'second' }).getByRole('button', { name: 'Mark as read' }).click();
       await page.locator('li[data-viewed=true]', { hasText: 'second' }).waitFor();

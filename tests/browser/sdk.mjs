@@ -2,9 +2,10 @@
  * The browser client as the server serves it, under Node with `ws`: order, resume, dedupe, confirm, unread, events between two
  * clients, fresh tokens in time, a server that dies and a node that dies.
  *
- *     node sdk.mjs http://127.0.0.1:2025 test1 ordered resume between token kill dice renewal socket
+ *     node sdk.mjs http://127.0.0.1:2025 test1 ordered resume between token kill dice renewal socket sockjs
  *     node sdk.mjs http://127.0.0.1:2025 test1 elsewhere=http://127.0.0.1:2026    (another node of its cluster)
  *     node sdk.mjs http://127.0.0.1:2025 test1 crowded                            (with session.max_per_user=1)
+ *     node sdk.mjs http://127.0.0.1:2025 test1 admitted                           (with edge.admission.per_second=2, burst=1, max_waiting=1)
  *     node sdk.mjs http://127.0.0.1:2025 test1 drained                            (with edge.return_within_ms=900)
  */
 
@@ -12,6 +13,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import SockJS from 'sockjs-client';
 import { WebSocket } from 'ws';
 import { Api, Arrivals, PATIENCE, ask, equal, fail, run, say, within } from './story.mjs';
 
@@ -377,6 +379,40 @@ const chapters = {
     await broken.close();
   },
 
+  /** Over SockJS as `sockjs-client` speaks it: each transport takes, confirms, and is back after a crash with what was missed. */
+  async sockjs(url, user) {
+    const api = new Api(url, user);
+    const clients = ['websocket', 'xhr-streaming', 'xhr-polling'].map((transport) => {
+      const socket = (address) => new SockJS(address, null, { transports: [transport] });
+      return Object.assign(listen(url, `${user}-${transport}`, { socket }), { name: `${user}-${transport}` });
+    });
+    await within('the connections', Promise.all(clients.map((client) => client.connect())));
+    say('READY');
+    const texts = Array.from({ length: 50 }, (_, index) => `over SockJS ${index + 1}`);
+    const publish = (texts) => Promise.all(clients.map(({ name }) => api.publish(texts.map((text) => ({ receiver: name, data: text })))));
+    await publish(texts);
+    await Promise.all(clients.map((client) => got(client, texts.at(-1))));
+    const broke = clients.map((client) => client.events.state.first('the loss', ({ state }) => state === 'waiting'));
+    await ask('KILL', 'KILLED');
+    await Promise.all(broke);
+    await ask('RESTART', 'RESTARTED');
+    await publish(['after the crash']);
+    await Promise.all(clients.map((client) => got(client, 'after the crash')));
+    for (const client of clients) {
+      equal(`what ${client.name} saw`, data(client), [...texts, 'after the crash']);
+      await unreadIs(client, texts.length + 1);
+      await client.close();
+    }
+    const fresh = clients.map(({ name }) => listen(url, name));
+    await within('the connections', Promise.all(fresh.map((client) => client.connect())));
+    await publish(['a fence']);
+    await Promise.all(fresh.map((client) => got(client, 'a fence')));
+    for (const client of fresh) {
+      equal('what is left', data(client), ['a fence']);
+      await client.close();
+    }
+  },
+
   /** The user has as many sessions as are allowed: it waits for its turn, and at the user's word tries at once. */
   async crowded(url, user) {
     const first = listen(url, user);
@@ -401,6 +437,28 @@ const chapters = {
     await closing;
     equal('the end', second.state.state, 'connected');
     await second.close();
+  },
+
+  /** More come at once than are let in: each is told when to come back, keeps to it, and is in. */
+  async admitted(url, user) {
+    const clients = Array.from({ length: 8 }, (_, n) => listen(url, `${user}-${n}`));
+    const waits = [];
+    for (const client of clients) {
+      let told;
+      client.on('state', ({ state, code, retryAt }) => {
+        if (state === 'waiting') told = { code, ms: retryAt - Date.now(), from: performance.now() };
+        if (state === 'connecting' && told) waits.push({ ...told, waited: performance.now() - told.from });
+      });
+    }
+    await within('all being in', Promise.all(clients.map((client) => client.connect())), 30_000);
+    say('READY');
+    if (!waits.length) fail('nobody was sent away');
+    equal('why', [...new Set(waits.map(({ code }) => code))], ['unavailable']);
+    equal('those who came too early', waits.filter(({ ms, waited }) => waited < ms - 20), []);
+    equal('those who were told of no time', waits.filter(({ ms }) => ms < 100), []);
+    const tries = clients.map((client) => client.events.state.all.filter(({ state }) => state === 'connecting').length);
+    if (Math.max(...tries) > 4) fail(`so often each tried: ${tries}`);
+    await Promise.all(clients.map((client) => client.close()));
   },
 
   /** A server that goes says when to come back, and a client keeps to it. */

@@ -8,6 +8,8 @@
  *
  *     KILL                 kill -9 the server             KILLED
  *     DRAIN                stop it as a roll does         DRAINED
+ *     STOP                 let it stand still             STOPPED
+ *     CONTINUE             let it go on                   CONTINUED
  *     RESTART              start it again, same port      RESTARTED
  *     TOKEN user 5s        a JWT for that user            TOKEN eyJ...
  *

@@ -82,9 +82,25 @@ async fn the_browser_client_is_opened_through_whatever_socket_it_is_given() {
 }
 
 #[tokio::test]
+async fn the_browser_client_works_over_each_transport_of_sockjs_client() {
+    let mut server = Server::with(&SETTINGS).await;
+    node(&mut server, "sdk.mjs", &["test1", "sockjs"])
+        .await
+        .survived_a_kill();
+}
+
+#[tokio::test]
 async fn the_browser_client_waits_for_a_place_and_takes_it() {
     let mut server = Server::with(&[("session.max_per_user", "1")]).await;
     node(&mut server, "sdk.mjs", &["test1", "crowded"]).await.went_well();
+}
+
+#[tokio::test]
+async fn browser_clients_that_are_too_many_at_once_come_back_when_they_are_told_to() {
+    let settings = ["per_second", "burst", "max_waiting"].map(|name| format!("edge.admission.{name}"));
+    let [rate, burst, waiting] = &settings;
+    let mut server = Server::with(&[(rate, "2"), (burst, "1"), (waiting, "1")]).await;
+    node(&mut server, "sdk.mjs", &["test1", "admitted"]).await.went_well();
 }
 
 #[tokio::test]

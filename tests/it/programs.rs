@@ -132,6 +132,14 @@ async fn converse(server: &mut Server, child: &mut Child, said: &mut Vec<String>
                 server.terminate().await;
                 answer(&mut stdin, "DRAINED").await;
             }
+            ["STOP"] => {
+                server.signal("STOP");
+                answer(&mut stdin, "STOPPED").await;
+            }
+            ["CONTINUE"] => {
+                server.signal("CONT");
+                answer(&mut stdin, "CONTINUED").await;
+            }
             ["RESTART"] => {
                 server.restart().await;
                 answer(&mut stdin, "RESTARTED").await;

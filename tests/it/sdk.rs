@@ -22,3 +22,10 @@ async fn the_examples_for_browsers_show_what_comes_in_chromium() {
         .await
         .survived_a_kill();
 }
+
+#[tokio::test]
+async fn a_page_that_was_frozen_cached_loaded_anew_or_offline_is_back_with_what_it_missed() {
+    needs_chromium().await;
+    let mut server = Server::with(&SETTINGS).await;
+    node(&mut server, "sleep.mjs", &["test1"]).await.survived_a_kill();
+}
