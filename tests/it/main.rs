@@ -15,6 +15,7 @@ mod crash;
 mod delivery;
 mod disk;
 mod harness;
+mod hostile;
 mod http;
 mod idempotency;
 mod inbox_rest;

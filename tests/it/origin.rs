@@ -117,6 +117,54 @@ async fn an_origin_is_compared_whole_and_only_with_the_list_and_the_host() {
     }
 }
 
+/// Each way into a session, and each way to read or write one that is there.
+#[tokio::test]
+async fn a_page_of_another_site_gets_nowhere_over_sockjs() {
+    let server = strict().await;
+    let session = "/stomp-ws/000/a-session-of-the-shop";
+    let open = server.post(&format!("{session}/xhr"), &[("Origin", SHOP)], "").await;
+    assert_eq!(
+        (open.status, &*open.text, allowed(&open).as_deref()),
+        (200, "o\n", Some(SHOP))
+    );
+    for foreign in [EVIL, "null", "https://shop.example.evil.com"] {
+        let headers = [("Origin", foreign), ("X-Forwarded-Host", "evil.example")];
+        for (method, transport) in [
+            (Method::POST, "xhr"),
+            (Method::POST, "xhr_streaming"),
+            (Method::POST, "xhr_send"),
+            (Method::GET, "eventsource"),
+            (Method::GET, "htmlfile?c=callback"),
+            (Method::GET, "jsonp?c=callback"),
+            (Method::POST, "jsonp_send"),
+        ] {
+            for path in [session, "/stomp-ws/000/another-session"] {
+                let body = r#"["x"]"#;
+                let path = format!("{path}/{transport}");
+                let answer = server.request(method.clone(), &path, &headers, body).await;
+                assert_eq!(
+                    (answer.status, allowed(&answer)),
+                    (403, None),
+                    "{foreign} {path}: {}",
+                    answer.text
+                );
+            }
+        }
+        let info = server.get("/stomp-ws/info", &headers).await;
+        assert_eq!((info.status, allowed(&info)), (403, None));
+        let upgrade = [
+            ("Origin", foreign),
+            ("Connection", "Upgrade"),
+            ("Upgrade", "websocket"),
+            ("Sec-WebSocket-Version", "13"),
+            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ];
+        for path in ["/stomp-ws", "/stomp-ws/websocket", "/stomp-ws/000/a-session/websocket"] {
+            assert_eq!(server.get(path, &upgrade).await.status, 403, "{path}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn in_dev_mode_any_page_may() {
     let server = Server::start().await;

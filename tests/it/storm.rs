@@ -12,8 +12,8 @@ mod producer;
 mod wire;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use self::client::{Client, Heard, Seen};
 use self::producer::{Outcome, Try, produce};
 use crate::harness::random::{number, seed};
-use crate::harness::{Server, eventually};
+use crate::harness::{Cluster, Server, eventually};
 
 /// Those of whose notifications one stays unconfirmed before the storm.
 const WITH_BACKLOG: usize = 10;
@@ -50,7 +50,7 @@ async fn a_node_that_comes_back_has_all_its_clients_back_and_fails_no_publish() 
     let mut crowd = JoinSet::new();
     for number in 0..clients {
         let client = Client {
-            address: server.address().to_owned(),
+            addresses: vec![server.address().to_owned()],
             number,
             holds_back: number % WITH_BACKLOG == 0,
             seed: seed.wrapping_mul(1_000_003) + number as u64,
@@ -63,7 +63,7 @@ async fn a_node_that_comes_back_has_all_its_clients_back_and_fails_no_publish() 
     for number in before {
         accepted.insert(server.notify(&format!("test{number}"), "held back").await, number);
     }
-    let tries: Arc<std::sync::Mutex<Vec<Try>>> = Arc::default();
+    let tries: Arc<Mutex<Vec<Try>>> = Arc::default();
     let enough = CancellationToken::new();
     let mut producers = Vec::new();
     for number in 0..PRODUCERS {
@@ -96,7 +96,7 @@ async fn a_node_that_comes_back_has_all_its_clients_back_and_fails_no_publish() 
 
     let away_from = Instant::now();
     server.kill9().await;
-    seen.nobody_here().await;
+    seen.left(0).await;
     server.restart().await;
     let ready = Instant::now();
     seen.all_here().await;
@@ -180,6 +180,107 @@ async fn a_node_that_comes_back_has_all_its_clients_back_and_fails_no_publish() 
     assert!(times.len() > 20, "there was load during the storm");
     assert_eq!(seen.told_twice(), Vec::<String>::new());
     assert_eq!(admitted, clients as f64, "each came in once");
+}
+
+/// Half of the clients lose their node for good; they go to the one that holds the other half, which keeps what it has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_takes_the_clients_of_another_one_in_and_keeps_its_own() {
+    let clients = usize::try_from(number("TEST_CLIENTS", 1_000)).expect("a number");
+    let seed = seed();
+    println!("seed {seed}, {clients} clients on two nodes");
+    rlimit::increase_nofile_limit(u64::MAX).expect("so many sockets");
+    let per_second = (clients / 10).max(1);
+    let mut cluster = Cluster::start(&[
+        ("edge.admission.per_second", &per_second.to_string()),
+        ("edge.admission.burst", "1"),
+    ])
+    .await;
+    let nodes: Vec<_> = (0..2)
+        .map(|node| cluster.nodes[node].server.address().to_owned())
+        .collect();
+    let seen = Arc::new(Seen::new(clients));
+    let over = CancellationToken::new();
+    let mut crowd = JoinSet::new();
+    for number in 0..clients {
+        let client = Client {
+            addresses: vec![nodes[number % 2].clone(), nodes[1 - number % 2].clone()],
+            number,
+            holds_back: number % WITH_BACKLOG == 0,
+            seed: seed.wrapping_mul(1_000_003) + number as u64,
+        };
+        crowd.spawn(client.run(Arc::clone(&seen), over.clone()));
+    }
+    seen.all_here().await;
+    let tries: Arc<Mutex<Vec<Try>>> = Arc::default();
+    let enough = CancellationToken::new();
+    let plan = producer::Plan {
+        url: cluster.nodes[2].server.url(),
+        number: 0,
+        clients,
+        pace: Duration::from_micros(1_000_000 / PER_SECOND),
+        seed,
+    };
+    let producer = produce(plan, Arc::clone(&tries), enough.clone());
+    let so_far = || tries.lock().expect("a lock").len();
+    eventually("some load", || async { so_far() > 50 }).await;
+    let others = cluster.nodes[1].server.metric("quick_notify_sessions").await;
+    let away_from = Instant::now();
+    cluster.nodes[0].server.kill9().await;
+    seen.left(clients - 1).await;
+    // Until everybody has noticed, `all` may be those who have not.
+    let moved = others + (clients / 2) as f64;
+    within_patience("all on one node", async || {
+        cluster.nodes[1].server.metric("quick_notify_sessions").await == moved
+    })
+    .await;
+    seen.all_here().await;
+    let took = away_from.elapsed();
+    let during = so_far();
+    eventually("some load after it", || async { so_far() > during + 50 }).await;
+    enough.cancel();
+    let accepted = tokio::task::spawn_blocking(|| producer.join())
+        .await
+        .expect("it is waited for");
+    let accepted = accepted.expect("the producer");
+    eventually("what everybody missed", || async { seen.has_heard(accepted.iter()) }).await;
+    let closed = cluster.nodes[1]
+        .server
+        .metric("quick_notify_connections_closed_total")
+        .await;
+    let sent_away = cluster.nodes[1].server.metric("quick_notify_sent_away_total").await;
+    over.cancel();
+    while let Some(ended) = crowd.join_next().await {
+        ended.expect("a client");
+    }
+    let tries = tries.lock().expect("a lock");
+    let mut times: Vec<_> = tries.iter().map(|a_try| a_try.took).collect();
+    times.sort();
+    println!(
+        "all on one node after {took:?}; sent away {sent_away}; longest wait {:?}",
+        seen.longest_wait()
+    );
+    println!("{} publishes, p99 {:?}", times.len(), times[times.len() * 99 / 100]);
+    assert!(
+        tries.iter().all(|a_try| a_try.outcome == Outcome::Taken),
+        "another node's publishes failed: {tries:?}"
+    );
+    assert_eq!(seen.told_twice(), Vec::<String>::new());
+    assert_eq!(closed, sent_away, "none of its own sessions was closed");
+    let least = (clients / 2) as f64 / per_second as f64 - 0.1;
+    assert!(took.as_secs_f64() >= least, "{took:?}: faster than they can be let in");
+}
+
+/// As `eventually`, for what takes longer by its nature.
+async fn within_patience(what: &str, check: impl AsyncFn() -> bool) {
+    let work = async {
+        let mut tick = tokio::time::interval(Duration::from_millis(50));
+        while !check().await {
+            tick.tick().await;
+        }
+    };
+    if tokio::time::timeout(client::PATIENCE, work).await.is_err() {
+        panic!("{what}: not within {:?}", client::PATIENCE);
+    }
 }
 
 /// The most that the server ever held, in KiB.

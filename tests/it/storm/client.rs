@@ -23,10 +23,11 @@ const BACK_OFF_MOST: Duration = Duration::from_secs(30);
 /// The SDK's own: from the opening to CONNECTED.
 const CONNECT: Duration = Duration::from_secs(15);
 /// A storm of ten thousand on a machine that does other things, too.
-const PATIENCE: Duration = Duration::from_secs(180);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 pub struct Client {
-    pub address: String,
+    /// The nodes, in the order in which they are tried.
+    pub addresses: Vec<String>,
     pub number: usize,
     /// Confirms nothing in its first session.
     pub holds_back: bool,
@@ -87,12 +88,12 @@ impl Seen {
         }
     }
 
-    /// Waits until nobody is.
-    pub async fn nobody_here(&self) {
+    /// Waits until so many are left at most; from here on counts anew.
+    pub async fn left(&self, most: usize) {
         let gone = async {
             loop {
                 let changed = self.changed.notified();
-                if self.here.load(SeqCst) == 0 {
+                if self.here.load(SeqCst) <= most {
                     return;
                 }
                 changed.await;
@@ -136,9 +137,9 @@ impl Client {
 
     async fn live(self, seen: &Seen) {
         let mut random = Random::new(self.seed);
-        let (mut session, mut attempt, mut last_seq) = (0, 0, 0);
+        let (mut session, mut attempt, mut last_seq, mut node) = (0, 0, 0, 0);
         loop {
-            let opened = timeout(CONNECT, self.open(last_seq, seen)).await;
+            let opened = timeout(CONNECT, self.open(&self.addresses[node], last_seq, seen)).await;
             let told = match opened.unwrap_or_else(|_| bail!("no answer")) {
                 Ok((stream, partial)) => {
                     session += 1;
@@ -156,13 +157,14 @@ impl Client {
             let most = BACK_OFF_MOST.min(BACK_OFF_LEAST * 2_u32.pow(attempt.min(10)));
             let dice = random.below(u64::try_from(most.as_micros()).expect("small"));
             attempt += 1;
+            node = (node + 1) % self.addresses.len();
             lasts(retry_after(&told.to_string()).unwrap_or(Duration::from_micros(dice + 1))).await;
         }
     }
 
     /// Connected and subscribed; with what came behind that.
-    async fn open(&self, last_seq: u64, seen: &Seen) -> anyhow::Result<(TcpStream, Vec<u8>)> {
-        let mut stream = TcpStream::connect(&self.address).await?;
+    async fn open(&self, address: &str, last_seq: u64, seen: &Seen) -> anyhow::Result<(TcpStream, Vec<u8>)> {
+        let mut stream = TcpStream::connect(address).await?;
         let mut partial = Vec::new();
         stream.write_all(wire::UPGRADE).await?;
         let answer = loop {
