@@ -1,14 +1,14 @@
 //! From the queue into the record, and on to the doorbell. One task a lane, so a receiver's notifications are handled by one at a time.
 //!
 //! A batch is stored in one transaction, then rung, then settled. Every step may run twice without harm: the record knows ids and how far the
-//! lane has come. While the record is away the batch is held and tried again in place, and nothing behind it is taken, so order stays. An
-//! outage never counts against a notification; what can never pass goes to the dead letters and doesn't hold up its neighbours.
+//! lane has come. While the record is away the batch is held and tried again in place, and nothing behind it is taken, so order stays; after some
+//! time the lane is left to a node that may reach the record, and taken up again when this one does. An outage never counts against a notification; what can never pass goes to the dead letters and doesn't hold up its neighbours.
 //!
 //! What came past the doors is checked here as a door would check it. A bell that could not be rung is noted in the record, where every node's
 //! tail sees it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +33,8 @@ pub struct Config {
     /// First and longest delay between tries while the record or the queue is away, in milliseconds.
     pub retry_first_ms: u64,
     pub retry_most_ms: u64,
+    /// How long the record may fail until the lane is given to another node, which may reach it, in milliseconds.
+    pub give_back_ms: u64,
 }
 
 impl Default for Config {
@@ -42,6 +44,7 @@ impl Default for Config {
             max_batch_bytes: 8_388_608,
             retry_first_ms: 50,
             retry_most_ms: 1_000,
+            give_back_ms: 5_000,
         }
     }
 }
@@ -61,6 +64,9 @@ impl Config {
                 "retry_most_ms".into(),
                 "must be at least retry_first_ms, which must be at least 1".into(),
             ));
+        }
+        if !(100..=3_600_000).contains(&self.give_back_ms) {
+            problems.push(("give_back_ms".into(), "must lie between 100 and 3600000".into()));
         }
         problems
     }
@@ -94,6 +100,17 @@ impl Dispatcher {
                     tracing::info!(lane = self.lane, "another node works on the lane now; standing by");
                     backoff = self.config.backoff();
                 }
+                Err(Interrupted::Record) => {
+                    tracing::warn!(
+                        lane = self.lane,
+                        "the record can't be reached from here; the lane is another node's until it can"
+                    );
+                    if self.rest(&lifecycle).await.is_none() {
+                        return;
+                    }
+                    backoff = self.config.backoff();
+                    continue;
+                }
                 Err(Interrupted::Queue(error)) => {
                     tracing::error!(lane = self.lane, %error, "the queue failed; trying again")
                 }
@@ -111,7 +128,7 @@ impl Dispatcher {
             Some(held) => held?,
             None => return Ok(()),
         }
-        let Some(epoch) = self.claim(lifecycle).await else {
+        let Some(epoch) = self.claim(lifecycle).await? else {
             return Ok(());
         };
         let most = Most {
@@ -236,9 +253,25 @@ impl Dispatcher {
         Ok(notification)
     }
 
-    /// Stores the batch, however long the record is away; `None` when the drain came first.
+    /// Gives the lane back, and waits until the record answers here; `None` when the drain came first.
+    async fn rest(&self, lifecycle: &Lifecycle) -> Option<()> {
+        let mut backoff = self.config.backoff();
+        let resting = async {
+            while let Err(error) = self.queue.give_back(self.lane).await {
+                tracing::warn!(lane = self.lane, %error, "the lane can't be given back; trying again");
+                tokio::time::sleep(backoff.delay()).await;
+            }
+            while self.store.ping().await.is_err() {
+                tokio::time::sleep(backoff.delay()).await;
+            }
+        };
+        lifecycle.drain.run_until_cancelled(resting).await
+    }
+
+    /// Stores the batch; `None` when the drain came first. Where the record stays away the batch is left to the lane's next holder.
     async fn store(&self, batch: &Batch, lifecycle: &Lifecycle) -> Result<Option<Inserted>, Interrupted> {
         let mut backoff = self.config.backoff();
+        let until = self.patience();
         let mut retried = false;
         loop {
             match self.store.insert(batch).await {
@@ -252,6 +285,9 @@ impl Dispatcher {
                 Err(error) => events::record_failed("insert", &error, batch.items.len()),
             }
             retried = true;
+            if until.is_some_and(|until| Instant::now() >= until) {
+                return Err(Interrupted::Record);
+            }
             let wait = tokio::time::sleep(backoff.delay());
             if lifecycle.drain.run_until_cancelled(wait).await.is_none() {
                 return Ok(None);
@@ -259,16 +295,28 @@ impl Dispatcher {
         }
     }
 
-    async fn claim(&self, lifecycle: &Lifecycle) -> Option<u64> {
+    async fn claim(&self, lifecycle: &Lifecycle) -> Result<Option<u64>, Interrupted> {
         let mut backoff = self.config.backoff();
+        let until = self.patience();
         loop {
             match self.store.claim(self.lane).await {
-                Ok(epoch) => return Some(epoch),
+                Ok(epoch) => return Ok(Some(epoch)),
                 Err(error) => events::record_failed("claim", &error, 0),
             }
+            if until.is_some_and(|until| Instant::now() >= until) {
+                return Err(Interrupted::Record);
+            }
             let wait = tokio::time::sleep(backoff.delay());
-            lifecycle.drain.run_until_cancelled(wait).await?;
+            if lifecycle.drain.run_until_cancelled(wait).await.is_none() {
+                return Ok(None);
+            }
         }
+    }
+
+    /// Until when the record is tried from here: without end where there is nobody else.
+    fn patience(&self) -> Option<Instant> {
+        let limit = Duration::from_millis(self.config.give_back_ms);
+        self.queue.is_shared().then(|| Instant::now() + limit)
     }
 
     /// Rings. A bell that may be lost is noted, so that every node looks into the record; says `false` when the drain came before that.
@@ -335,6 +383,8 @@ struct Inserted {
 /// Why a dispatcher gave its lane up for the moment.
 enum Interrupted {
     Fenced,
+    /// The record can't be reached from this node.
+    Record,
     Queue(QueueError),
 }
 

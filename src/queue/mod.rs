@@ -90,6 +90,9 @@ pub trait Queue: Send + Sync {
     /// How many lanes there are, numbered from 0. A receiver's notifications are all in one.
     fn lanes(&self) -> u32;
 
+    /// Whether other nodes may work on the lanes, too.
+    fn is_shared(&self) -> bool;
+
     /// What a receipt may promise.
     fn durability(&self) -> Durability;
 
@@ -101,6 +104,9 @@ pub trait Queue: Send + Sync {
 
     /// Gives up what it had of `lane`, waits until this node is the one that works on it, and begins at its first unsettled entry.
     async fn hold(&self, lane: u32) -> Result<(), QueueError>;
+
+    /// Lets another node have `lane`, and begins at its first unsettled entry there: this node has to [`Queue::hold`] it again before it gets more.
+    async fn give_back(&self, lane: u32) -> Result<(), QueueError>;
 
     /// Forgets all entries of `lane` up to `through`; `dead` are those that can never pass, kept with their reason.
     async fn settle(&self, lane: u32, through: u64, dead: Vec<DeadLetter>) -> Result<(), QueueError>;

@@ -2,4 +2,5 @@
 
 mod away;
 mod forwarding;
+mod reach;
 mod rolling;

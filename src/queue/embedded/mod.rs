@@ -140,6 +140,10 @@ impl Queue for Embedded {
         1
     }
 
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     fn durability(&self) -> Durability {
         self.durability
     }
@@ -182,6 +186,11 @@ impl Queue for Embedded {
         tail.handed_out = 0;
         tail.entries.clear();
         tail.bytes = 0;
+        Ok(())
+    }
+
+    /// There is no other node.
+    async fn give_back(&self, _lane: u32) -> Result<(), QueueError> {
         Ok(())
     }
 

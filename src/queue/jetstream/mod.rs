@@ -185,6 +185,10 @@ impl Queue for Jetstream {
         self.config.partitions
     }
 
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     fn durability(&self) -> Durability {
         self.durability
     }
@@ -199,6 +203,11 @@ impl Queue for Jetstream {
 
     async fn hold(&self, lane: u32) -> Result<(), QueueError> {
         self.lane(lane).hold().await;
+        Ok(())
+    }
+
+    async fn give_back(&self, lane: u32) -> Result<(), QueueError> {
+        self.lane(lane).give_back().await;
         Ok(())
     }
 

@@ -68,9 +68,21 @@ impl Lane {
 
     /// Waits until this node is the one, and the lane begins at its first entry that is not settled. At once when the queue is closing.
     pub async fn hold(&self) {
-        self.lock().give_up();
+        {
+            let mut state = self.lock();
+            state.resting = false;
+            state.give_up();
+        }
         self.wanted.notify_one();
         self.when(|state| (state.closed || state.hold()).then_some(())).await;
+    }
+
+    /// Lets go of the lane until [`Lane::hold`]. Returns when another node may have it, or when the server can't be told so: the pin then ends by itself.
+    pub async fn give_back(&self) {
+        self.lock().resting = true;
+        self.wanted.notify_one();
+        self.when(|state| (state.closed || state.pin.is_none()).then_some(()))
+            .await;
     }
 
     /// What is at hand, as soon as there is something.

@@ -80,7 +80,7 @@ impl Lane {
     pub async fn pull(self: Arc<Self>) {
         while !self.lock().closed {
             match self.subscribed().await {
-                Ok(()) => break,
+                Ok(()) => continue,
                 Err(error) => tracing::warn!(lane = self.number, error, "the lane can't be pulled; trying again"),
             }
             tokio::time::sleep(PAUSE * 10).await;
@@ -88,7 +88,7 @@ impl Lane {
         self.let_go().await;
     }
 
-    /// One subscription's life; `Ok` when the lane is closed.
+    /// One subscription's life; `Ok` when the lane is closed, or when it was given back and is wanted again.
     async fn subscribed(&self) -> Result<(), String> {
         let inbox = self.client.new_inbox();
         let mut messages = self
@@ -108,6 +108,12 @@ impl Lane {
                 let _ = messages.unsubscribe().await;
                 return Ok(());
             }
+            if self.lock().resting {
+                // What is still under way to this subscription is not for the next one.
+                let _ = messages.unsubscribe().await;
+                self.rest().await;
+                return Ok(());
+            }
             if self.lock().order.wants_reset() && !self.reset().await {
                 tokio::time::sleep(PAUSE).await;
             }
@@ -122,6 +128,23 @@ impl Lane {
                 _ = looks.tick() => self.look(&mut watch).await,
                 _ = signs.tick() => self.show_life().await?,
             }
+        }
+    }
+
+    /// Lets go of the lane, and asks for nothing until the dispatcher wants it again.
+    async fn rest(&self) {
+        self.let_go().await;
+        {
+            let mut state = self.lock();
+            state.stand_by();
+            state.in_hand.clear();
+        }
+        self.arrived.notify_waiters();
+        while {
+            let state = self.lock();
+            state.resting && !state.closed
+        } {
+            self.wanted.notified().await;
         }
     }
 

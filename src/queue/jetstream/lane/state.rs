@@ -37,6 +37,8 @@ pub struct State {
     pub in_hand: VecDeque<Origin>,
     /// Something arrived since the last look.
     pub lively: bool,
+    /// The dispatcher can't work on the lane now: another node is to have it.
+    pub resting: bool,
     pub closed: bool,
 }
 
