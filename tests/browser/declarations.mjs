@@ -15,7 +15,7 @@ import { fileURLToPath } from 'node:url';
 export const SDK = fileURLToPath(new URL('../../src/web/sdk/', import.meta.url));
 export const TSC = createRequire(import.meta.url).resolve('typescript/bin/tsc');
 const ENTRIES = ['quick-notify', 'bell'].filter((name) => existsSync(join(SDK, `${name}.js`)));
-const CHECKS = ['--strict', '--target', 'es2022', '--module', 'nodenext', '--lib', 'es2022,dom,dom.iterable', '--skipLibCheck', 'false'];
+const CHECKS = ['--strict', '--target', 'es2022', '--module', 'nodenext', '--lib', 'es2022,dom,dom.iterable', '--skipDefaultLibCheck'];
 
 /** JSDoc has no words for these. */
 const ADDED = {

@@ -46,20 +46,20 @@ const chapters = {
   },
 
   /** Its types are what TypeScript makes of its code, which passes the strict checks. */
-  async types() {
-    const made = await declarations();
+  async types(about) {
+    const made = (about.made = await declarations());
     const there = (await readdir(SDK, { recursive: true })).filter((path) => path.endsWith('.d.ts')).sort();
     equal('the files (node tests/browser/declarations.mjs --write)', there, [...made.keys()].sort());
     for (const [path, declared] of made) equal(`${path} (node tests/browser/declarations.mjs --write)`, await text(join(SDK, path)), declared);
   },
 
   /** What is packed is what is served, byte by byte: the modules that the entries reach and their types. */
-  async files({ url, folder }) {
+  async files({ url, folder, made }) {
     const [{ filename, files }] = JSON.parse(npm(SDK, 'pack', '--json', '--pack-destination', folder));
     const packed = files.map(({ path }) => path).sort();
     const { exports } = JSON.parse(await text(join(SDK, 'package.json')));
     const entries = Object.values(exports).flatMap((entry) => entry.default?.slice(2) ?? []);
-    equal('what is packed', packed, [...BESIDE, ...(await reached(entries)), ...(await declarations()).keys()].sort());
+    equal('what is packed', packed, [...BESIDE, ...(await reached(entries)), ...made.keys()].sort());
     for (const path of packed.filter((path) => !BESIDE.includes(path))) {
       const response = await fetch(`${url}/sdk/${path}`);
       equal(`${path} as served`, [response.status, response.headers.get('content-type')], [200, TYPES[path.slice(-2)]]);
@@ -78,7 +78,7 @@ const chapters = {
       await writeFile(join(folder, name), await text(new URL(`types/${name}`, import.meta.url)));
     }
     const programs = (await readdir(folder)).filter((name) => name.endsWith('.ts'));
-    const strict = ['--noEmit', '--strict', '--skipLibCheck', 'false', '--noUncheckedIndexedAccess', '--exactOptionalPropertyTypes', '--target', 'es2022', '--lib', 'es2022,dom'];
+    const strict = ['--noEmit', '--strict', '--skipDefaultLibCheck', '--noUncheckedIndexedAccess', '--exactOptionalPropertyTypes', '--target', 'es2022', '--lib', 'es2022,dom'];
     for (const how of [['--module', 'nodenext'], ['--module', 'esnext', '--moduleResolution', 'bundler']]) tsc(folder, ...strict, ...how, ...programs);
 
     await writeFile(join(folder, 'program.js'), "export * from 'quick-notify';");

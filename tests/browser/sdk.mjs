@@ -312,7 +312,7 @@ const chapters = {
       asked.push({ refused, at: Date.now() });
       if (mood === 'broken') throw new Error('the shop is closed');
       if (mood === 'stale') return given.at(-1);
-      given.push(await ask(`TOKEN ${name} 4s`, 'TOKEN'));
+      given.push(await ask(`TOKEN ${name} 8s`, 'TOKEN'));
       return given.at(-1);
     }, { storage });
     const fresh = (count) => within(`token ${count}`, eventually(() => given.length >= count));
@@ -323,7 +323,7 @@ const chapters = {
     // In time: not before half of its life, and before its end.
     await fresh(2);
     const life = asked[1].at - asked[0].at;
-    if (life < 1500 || life > 4000) fail(`a token of 4 s was renewed after ${life} ms`);
+    if (life < 3000 || life > 7000) fail(`a token of 8 s was renewed after ${life} ms`);
     mood = 'broken';
     await within('two failures', eventually(() => client.events.error.all.length >= 2));
     mood = 'well';
