@@ -12,7 +12,7 @@ use axum::Router;
 use tokio_util::task::TaskTracker;
 
 use crate::api::{self, About, Api};
-use crate::auth::{self, Auth, Guarded, Revocations};
+use crate::auth::{self, Auth, Guarded, Revocations, Tickets};
 use crate::config::Config;
 use crate::dispatch::Dispatcher;
 use crate::domain::kind::Kinds;
@@ -92,6 +92,8 @@ impl App {
             auth: auth::build(&config.auth, data)?,
             revocations: Arc::clone(&revocations),
         });
+        let is_alone = config.topic.adapter == topic::Adapter::Local;
+        let tickets = Arc::new(Tickets::open(&config.auth.tickets, is_alone)?);
         let nats = match config.needs_nats() {
             true => Some(nats::connect(&config.nats).await?),
             false => None,
@@ -150,6 +152,7 @@ impl App {
             config: config.edge,
             any_origin: dev,
             auth: Arc::clone(&auth),
+            tickets: Arc::clone(&tickets),
             store: Arc::clone(&store),
             topic: Arc::clone(&topic),
             hub,
@@ -163,6 +166,7 @@ impl App {
             keys: Arc::clone(&keys),
             open: dev,
             revocations,
+            tickets,
             failed: lifecycle.failed.clone(),
             store: Arc::clone(&store),
             queue: Arc::clone(&queue),
@@ -178,10 +182,13 @@ impl App {
         let over_nats = nats.filter(|_| config.ingest.nats);
         let ingest = Ingest::new(config.ingest, keys, dev, kinds, Arc::clone(&queue), Arc::clone(&store));
         let ingest = Arc::new(ingest);
+        let no_tokens = axum::middleware::from_fn_with_state(edge.config.query_token, edge::no_tokens);
         let cors = edge::cross_origin(dev, &edge.config.origins);
         let routes = Router::new()
             .merge(ingest::routes(Arc::clone(&ingest)))
             .merge(api::routes(Arc::new(api)))
+            .merge(edge::events(Arc::clone(&edge)))
+            .layer(no_tokens.clone())
             .merge(web::routes());
         let doors = http::serve(
             config.http,
@@ -189,7 +196,7 @@ impl App {
             // The edge answers for other origins itself.
             http::complete(routes)
                 .layer(cors)
-                .merge(edge::routes(Arc::clone(&edge))),
+                .merge(edge::routes(Arc::clone(&edge)).layer(no_tokens)),
             stages.doors.clone(),
         );
         stages.doors.spawn_vital("doors", doors);

@@ -122,6 +122,7 @@ pub async fn serve(config: Config, listener: TcpListener, routes: Router, lifecy
             doors: lifecycle.tasks.clone(),
             end: Mutex::new(None),
             changed: Notify::new(),
+            over: CancellationToken::new(),
         }));
         let service = Wired {
             routes: TowerToHyperService::new(routes.clone()),
@@ -176,6 +177,12 @@ pub fn complete(routes: Router) -> Router {
     routes.fallback(not_found).method_not_allowed_fallback(wrong_method)
 }
 
+/// An answer that says what is wrong with a request: the status, and JSON that names the field and the reason.
+pub fn error(status: StatusCode, code: &str, field: Option<&str>, reason: &str) -> Response {
+    let error = json!({"code": code, "field": field, "reason": reason});
+    (status, Json(json!({"code": status.as_u16(), "error": error}))).into_response()
+}
+
 async fn not_found(uri: Uri) -> Response {
     let path: String = uri.path().chars().take(200).collect();
     let error = json!({"code": "not-found", "field": "path", "reason": format!("{path} is not served here")});
@@ -206,6 +213,7 @@ type Connection = UpgradeableConnection<TokioIo<Patient>, Wired>;
 
 /// Serves a connection to its end. A drain lets the request that is under way finish. Errors are the client's: it broke off, or was too slow.
 async fn finish(connection: Connection, wire: Wire, drain: CancellationToken) {
+    let _over = wire.0.over.clone().drop_guard();
     let mut connection = pin!(connection);
     tokio::select! {
         _ = connection.as_mut() => return,
@@ -235,6 +243,8 @@ struct Line {
     doors: TaskTracker,
     end: Mutex<Option<End>>,
     changed: Notify,
+    /// The connection is no more.
+    over: CancellationToken,
 }
 
 /// How a connection is to end before its client ends it.
@@ -257,7 +267,12 @@ impl Wire {
     }
 
     fn end(&self, end: End) {
-        *lock(&self.0.end) = Some(end);
+        let mut known = lock(&self.0.end);
+        // One that was broken off already isn't to end any later.
+        if *known != Some(End::Now) {
+            *known = Some(end);
+        }
+        drop(known);
         self.0.changed.notify_waiters();
     }
 
@@ -289,6 +304,11 @@ impl Drop for Lent {
 }
 
 impl Lent {
+    /// Waits for the connection's end: what was written before it has been taken, or was given up.
+    pub async fn over(&self) {
+        self.0.0.over.cancelled().await;
+    }
+
     pub fn cut(&self) {
         self.0.cut();
     }

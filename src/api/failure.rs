@@ -1,11 +1,11 @@
 //! Requests that can't be answered as asked: a status, and JSON that names the field and the reason.
 
-use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
 
 use crate::auth::Refusal;
+use crate::auth::tickets::NoTickets;
+use crate::http;
 use crate::keys::{self, NoKey};
 use crate::store::StoreError;
 use crate::topic::TopicError;
@@ -82,6 +82,17 @@ impl From<NoKey> for Failure {
     }
 }
 
+impl From<NoTickets> for Failure {
+    fn from(none: NoTickets) -> Self {
+        Self {
+            status: StatusCode::NOT_IMPLEMENTED,
+            code: "not-configured",
+            field: None,
+            reason: none.to_string(),
+        }
+    }
+}
+
 impl From<TopicError> for Failure {
     fn from(error: TopicError) -> Self {
         Self::unavailable(error.to_string())
@@ -100,9 +111,7 @@ impl IntoResponse for Failure {
             Some("Authorization") => "Bearer",
             _ => keys::CHALLENGE,
         };
-        let error = json!({"code": self.code, "field": self.field, "reason": self.reason});
-        let body = Json(json!({"code": self.status.as_u16(), "error": error}));
-        let mut response = (self.status, body).into_response();
+        let mut response = http::error(self.status, self.code, self.field.as_deref(), &self.reason);
         match self.status {
             StatusCode::UNAUTHORIZED => {
                 response

@@ -1,4 +1,4 @@
-//! History, unread, viewed and delete (the contract's section 3), for the token's user.
+//! History, unread, viewed, delete and ack (the contract's section 3), for the token's user.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +15,16 @@ use super::history::{Asked, Shape};
 use super::{Api, MAX_BODY};
 use crate::auth::{self, Refusal};
 use crate::domain::envelope::Envelope;
-use crate::domain::id::MAX_NAME;
+use crate::domain::id::{MAX_NAME, name_problem};
+use crate::domain::identity::Identity;
 use crate::domain::kind::{NOTIFY_DELETED, NOTIFY_VIEWED};
 use crate::http::{self, Unread};
 use crate::lifecycle::wall_clock;
+use crate::store::{Confirmation, Confirmed};
+use crate::telemetry::events;
+
+/// Confirmations that one transaction takes, and one message to the other nodes.
+const AT_ONCE: usize = 500;
 
 pub async fn history(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Failure> {
     let user = user(&api, request.headers()).await?;
@@ -53,6 +59,38 @@ pub async fn delete(State(api): State<Arc<Api>>, request: Request) -> Result<Res
     Ok(tell(&api, &user, NOTIFY_DELETED, changed).await)
 }
 
+/// Confirms, for sessions that can't do so themselves: those that listen to events. They stop re-sending, on whichever node they are.
+pub async fn ack(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Failure> {
+    let user = user(&api, request.headers()).await?;
+    let mut ids = ids(&api, request.into_body()).await?;
+    // What can't be an id names nothing.
+    ids.retain(|id| name_problem(id).is_none());
+    let mut confirmed = Vec::new();
+    for some in ids.chunks(AT_ONCE) {
+        let confirmations: Vec<_> = some
+            .iter()
+            .map(|id| Confirmation {
+                user: Arc::clone(&user),
+                id: id.clone(),
+                look_only: false,
+            })
+            .collect();
+        let now = wall_clock();
+        let found = api.store.confirm(&confirmations, now).await?;
+        for (id, found) in some.iter().zip(found) {
+            if let Confirmed::First { created, .. } = found {
+                events::acked(created, now);
+                confirmed.push(id.clone());
+            }
+        }
+        // All of them: what had its outcome may have been sent again since, and what has no record is confirmed by this alone.
+        if let Err(error) = api.topic.publish(vec![Envelope::confirmed(&user, some.to_vec())]).await {
+            tracing::warn!(%error, "the user's sessions were not told of a confirmation; they send again what it named");
+        }
+    }
+    Ok(Json(json!({"code": 200, "data": {"ids": confirmed}})).into_response())
+}
+
 /// Answers with what changed, and tells the user's sessions.
 async fn tell(api: &Api, user: &str, kind: &str, changed: Vec<String>) -> Response {
     if !changed.is_empty() {
@@ -66,15 +104,18 @@ async fn tell(api: &Api, user: &str, kind: &str, changed: Vec<String>) -> Respon
 
 /// Whose token this request bears.
 pub async fn user(api: &Api, headers: &HeaderMap) -> Result<Arc<str>, Failure> {
+    Ok(identity(api, headers).await?.user)
+}
+
+/// The same, with all that the token says.
+pub async fn identity(api: &Api, headers: &HeaderMap) -> Result<Identity, Failure> {
     let header = headers.get(header::AUTHORIZATION).ok_or(Refusal::Missing)?;
     // Not `to_str`, which takes ASCII alone: over STOMP a token is UTF-8, too.
     let token = std::str::from_utf8(header.as_bytes()).map_err(|_| Refusal::Malformed("it is not UTF-8 text"))?;
     let asking = api.auth.authenticate(auth::bearer(token), wall_clock());
     let limit = Duration::from_millis(api.config.ask_timeout_ms);
-    let identity = tokio::time::timeout(limit, asking)
-        .await
-        .unwrap_or(Err(Refusal::Unavailable))?;
-    Ok(identity.user)
+    let answer = tokio::time::timeout(limit, asking).await;
+    Ok(answer.unwrap_or(Err(Refusal::Unavailable))?)
 }
 
 /// Reads `["ntf_1",...]`.

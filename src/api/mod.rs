@@ -8,6 +8,7 @@ mod history;
 mod inbox;
 mod presence;
 mod revoke;
+mod ticket;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::{Auth, Revocations};
+use crate::auth::{Auth, Revocations, Tickets};
 use crate::keys::Keys;
 use crate::queue::Queue;
 use crate::store::Store;
@@ -30,7 +31,7 @@ use crate::topic::Topic;
 pub struct Config {
     /// Rows of a history page.
     pub max_page: u32,
-    /// Ids of a viewed or delete request.
+    /// Ids of a viewed, delete or ack request.
     pub max_ids: usize,
     /// Users of a presence request.
     pub max_users: usize,
@@ -104,6 +105,7 @@ pub struct Api {
     pub keys: Arc<Keys>,
     pub open: bool,
     pub revocations: Arc<Revocations>,
+    pub tickets: Arc<Tickets>,
     pub store: Arc<dyn Store>,
     pub queue: Arc<dyn Queue>,
     pub topic: Arc<dyn Topic>,
@@ -134,6 +136,8 @@ pub fn routes(api: Arc<Api>) -> Router {
         .route("/api/notify/unread", get(inbox::unread))
         .route("/api/notify/viewed", post(inbox::viewed))
         .route("/api/notify/delete", delete(inbox::delete))
+        .route("/api/notify/ack", post(inbox::ack))
+        .route("/api/ticket", post(ticket::ticket))
         .route("/api/sessions/revoke", post(revoke::revoke))
         .route("/api/presence", get(presence::presence))
         .route("/health/live", get(health::live))

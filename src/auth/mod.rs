@@ -13,6 +13,7 @@ pub mod dev;
 pub mod jwt;
 mod refusal;
 mod revocations;
+pub mod tickets;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::domain::identity::Identity;
 pub use jwt::mint::{Grant, MintError};
 pub use refusal::Refusal;
 pub use revocations::{Guarded, Revocations};
+pub use tickets::Tickets;
 
 /// Says who a token speaks for.
 ///
@@ -61,6 +63,7 @@ pub struct Config {
     pub adapter: Adapter,
     pub dev: dev::Config,
     pub jwt: jwt::Config,
+    pub tickets: tickets::Config,
 }
 
 /// The adapters there are, by their names in the configuration.
@@ -101,7 +104,8 @@ impl Config {
             Adapter::Dev => self.dev.problems(),
             Adapter::Jwt => self.jwt.problems(),
         };
-        found.into_iter().map(|p| (p.path, p.reason)).collect()
+        let found = found.into_iter().chain(self.tickets.problems());
+        found.map(|p| (p.path, p.reason)).collect()
     }
 }
 

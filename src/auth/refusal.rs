@@ -4,6 +4,7 @@
 //! key id) is shortened to [`SHOWN_CHARS`] harmless characters, since the sender chose it and logs and ERROR frames
 //! carry it on.
 
+use super::tickets::BadTicket;
 use crate::domain::identity::BadUser;
 
 /// Most characters of the sender's text in a refusal.
@@ -40,6 +41,9 @@ pub enum Refusal {
     BadSubject(#[from] BadUser),
     #[error("the token was revoked: get a fresh one")]
     Revoked,
+    /// In place of a token there was a ticket.
+    #[error("{0}")]
+    Ticket(#[from] BadTicket),
     /// The one who decides could not be asked; nothing is wrong with the token. Neither jwt nor dev says this.
     #[error("the token can't be checked now: try again")]
     Unavailable,
@@ -61,6 +65,7 @@ impl Refusal {
             Self::UnknownKey { .. } => "token-unknown-key",
             Self::BadSubject(_) => "token-bad-subject",
             Self::Revoked => "token-revoked",
+            Self::Ticket(bad) => bad.code(),
             Self::Unavailable => "auth-unavailable",
         }
     }

@@ -21,6 +21,8 @@ pub struct Envelope {
 pub enum Content {
     Message(Message),
     Relay(Relay),
+    /// The user confirmed these by REST, which speaks for sessions that can't do so themselves. Hidden from the browser.
+    Confirmed(Vec<String>),
 }
 
 /// A notification as a MESSAGE tells it.
@@ -79,6 +81,14 @@ impl Envelope {
         }
     }
 
+    /// Tells a user's sessions what the user confirmed by REST.
+    pub fn confirmed(user: &str, ids: Vec<String>) -> Self {
+        Self {
+            to: Audience::User(user.to_owned()),
+            content: Content::Confirmed(ids),
+        }
+    }
+
     /// Passes on what a client sent to `destination`.
     pub fn relay(destination: String, content_type: Option<String>, body: Bytes) -> Self {
         Self {
@@ -97,6 +107,8 @@ impl Content {
         match self {
             Self::Message(message) => &message.id,
             Self::Relay(relay) => &relay.id,
+            // It is told to nobody, so nobody names it.
+            Self::Confirmed(_) => "",
         }
     }
 
@@ -104,26 +116,52 @@ impl Content {
     pub fn seq(&self) -> Option<u64> {
         match self {
             Self::Message(message) => message.seq,
-            Self::Relay(_) => None,
+            Self::Relay(_) | Self::Confirmed(_) => None,
         }
     }
+}
+
+/// A notification as its receiver reads it.
+#[derive(Serialize)]
+struct Body<'a> {
+    id: &'a str,
+    r#type: &'a str,
+    receiver: &'a str,
+    data: &'a RawValue,
+    viewed: bool,
+    created: EpochMs,
+    ack_retry_count: u32,
+    ack_last_sent: EpochMs,
 }
 
 impl Message {
     /// The MESSAGE body of one attempt (1 is the first). `last_sent` is when the attempt before this one went out; the first says `created`.
     pub fn body(&self, attempt: u32, last_sent: EpochMs) -> Vec<u8> {
+        serde_json::to_vec(&self.read(attempt, last_sent)).expect("strings, numbers and raw JSON are JSON")
+    }
+
+    /// The same with what a MESSAGE says in its headers: where there are none.
+    pub fn event(&self, attempt: u32, last_sent: EpochMs, replayed: bool) -> Vec<u8> {
         #[derive(Serialize)]
-        struct Body<'a> {
-            id: &'a str,
-            r#type: &'a str,
-            receiver: &'a str,
-            data: &'a RawValue,
-            viewed: bool,
-            created: EpochMs,
-            ack_retry_count: u32,
-            ack_last_sent: EpochMs,
+        struct Event<'a> {
+            #[serde(flatten)]
+            body: Body<'a>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            seq: Option<u64>,
+            attempt: u32,
+            replayed: bool,
         }
-        let body = Body {
+        let event = Event {
+            body: self.read(attempt, last_sent),
+            seq: self.seq,
+            attempt,
+            replayed,
+        };
+        serde_json::to_vec(&event).expect("strings, numbers and raw JSON are JSON")
+    }
+
+    fn read(&self, attempt: u32, last_sent: EpochMs) -> Body<'_> {
+        Body {
             id: &self.id,
             r#type: &self.kind,
             receiver: &self.receiver,
@@ -132,8 +170,7 @@ impl Message {
             created: self.created,
             ack_retry_count: attempt.saturating_sub(1),
             ack_last_sent: last_sent,
-        };
-        serde_json::to_vec(&body).expect("strings, numbers and raw JSON are JSON")
+        }
     }
 
     /// The same, as REST answers list it.

@@ -60,6 +60,14 @@ impl Topics {
         }))
     }
 
+    /// No topic.
+    pub fn none() -> Self {
+        Self(Arc::new(Lists {
+            read: Vec::new(),
+            write: Vec::new(),
+        }))
+    }
+
     /// Whether SUBSCRIBE to this destination is allowed. `topic` is a name; a `*` in it stands for itself.
     pub fn may_read(&self, topic: &str) -> bool {
         self.0.read.iter().any(|pattern| pattern.matches(topic))

@@ -21,7 +21,7 @@ use crate::domain::identity::Identity;
 use crate::domain::time::EpochMs;
 use crate::lifecycle::now;
 use crate::session::inbox::Read;
-use crate::session::{Confirm, Delivered, Disconnect, Output, PageRead, Reason, Session};
+use crate::session::{Confirm, Credential, Delivered, Disconnect, Output, PageRead, Reason, Session};
 use crate::store::PageQuery;
 use crate::telemetry::events;
 use crate::topic::{Entered, Seat, TopicError};
@@ -29,11 +29,17 @@ use crate::topic::{Entered, Seat, TopicError};
 /// The farewell to a session whose token has ended takes no longer.
 const AFTER_TOKEN: Duration = Duration::from_millis(750);
 
-/// Serves one client until its session ends. The place is given up after the farewell.
-pub async fn serve(edge: Arc<Edge>, place: Place, mut transport: impl Transport) {
+/// Serves one client that speaks STOMP until its session ends. The place is given up after the farewell.
+pub async fn serve(edge: Arc<Edge>, place: Place, transport: impl Transport) {
+    let session = Session::new(Arc::clone(&edge.rules), now());
+    carry(edge, place, session, transport).await;
+}
+
+/// The same for a session that has begun; answers with its end.
+pub async fn carry(edge: Arc<Edge>, place: Place, session: Session, mut transport: impl Transport) -> Disconnect {
     events::connection_opened();
     let mut connection = Connection {
-        session: Session::new(Arc::clone(&edge.rules), now()),
+        session,
         mailbox: Arc::new(Mailbox::new(edge.config.mailbox)),
         topics: Vec::new(),
         member: None,
@@ -65,6 +71,7 @@ pub async fn serve(edge: Arc<Edge>, place: Place, mut transport: impl Transport)
         let _ = Box::pin(timeout(limit, transport.close(end.reason.close_code(), &words))).await;
     }
     drop(place);
+    end
 }
 
 struct Connection {
@@ -138,7 +145,9 @@ impl Connection {
                 Output::GivenUp => events::given_up(),
                 Output::Dropped => events::dropped(),
                 // Boxed: seldom, and its state would be carried by every idle connection.
-                Output::Authenticate { token, renewal } => Box::pin(self.authenticate(&token, renewal)).await,
+                Output::Authenticate { credential, renewal } => {
+                    Box::pin(self.authenticate(&credential, renewal)).await;
+                }
                 Output::Read(read) => self.read(read),
                 Output::Confirm(confirm) => self.confirm(confirm).await,
                 Output::Publish(envelope) => {
@@ -215,8 +224,8 @@ impl Connection {
         }
     }
 
-    async fn authenticate(&mut self, token: &str, renewal: bool) {
-        let answer = self.admit(token, renewal).await;
+    async fn authenticate(&mut self, credential: &Credential, renewal: bool) {
+        let answer = self.admit(credential, renewal).await;
         if renewal
             && let (Ok(fresh), Some(member)) = (&answer, &mut self.member)
             && fresh.user == member.identity.user
@@ -226,19 +235,18 @@ impl Connection {
         }
         let opened = answer.is_ok() && !renewal;
         self.session.handle_authenticated(answer, now());
-        if opened && let (Some(member), Some(version)) = (&self.member, self.session.version()) {
-            events::session_opened(&member.identity.user, version.as_str());
+        if opened && let (Some(member), Some(dialect)) = (&self.member, self.session.dialect()) {
+            events::session_opened(&member.identity.user, dialect.name());
         }
     }
 
     /// Checks the token and, at CONNECT, waits for the turn before and takes a place on the roll and in the hub.
-    async fn admit(&mut self, token: &str, renewal: bool) -> Result<Identity, Disconnect> {
+    async fn admit(&mut self, credential: &Credential, renewal: bool) -> Result<Identity, Disconnect> {
         if !renewal {
             wait_for_turn(&self.edge, &self.mailbox).await?;
         }
         let limit = Duration::from_millis(self.edge.config.ask_timeout_ms);
-        let asking = self.edge.auth.authenticate(auth::bearer(token), now().wall);
-        let identity = match timeout(limit, asking).await.unwrap_or(Err(Refusal::Unavailable)) {
+        let identity = match who_is(&self.edge, credential, limit).await {
             Ok(identity) => identity,
             Err(refusal) => return Err(Disconnect::new(Reason::Token(refusal.code()), refusal.to_string())),
         };
@@ -343,6 +351,17 @@ async fn wait_for_turn(edge: &Edge, mailbox: &Mailbox) -> Result<(), Disconnect>
         let detail = format!("more clients come than are let in at once (edge.admission): come back in {ms} ms");
         Disconnect::new(Reason::Unavailable, detail).with_retry_after(retry_after)
     })
+}
+
+async fn who_is(edge: &Edge, credential: &Credential, limit: Duration) -> Result<Identity, Refusal> {
+    match credential {
+        Credential::Token(token) => {
+            let asking = edge.auth.authenticate(auth::bearer(token), now().wall);
+            timeout(limit, asking).await.unwrap_or(Err(Refusal::Unavailable))
+        }
+        // Its token may have been revoked since: the caller looks, as for any.
+        Credential::Ticket(ticket) => edge.tickets.redeem(ticket, now().wall),
+    }
 }
 
 /// Takes a place on the roll.

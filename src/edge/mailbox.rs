@@ -8,6 +8,7 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Poll, Waker};
 
+use crate::domain::envelope::Content;
 use crate::session::parcel::Parcel;
 use crate::session::{Confirm, Disconnect, Reason};
 use crate::telemetry::events;
@@ -53,6 +54,8 @@ impl Mailbox {
             inner.mail.parcels.push_back(Arc::clone(parcel));
         } else if let Some(seq) = parcel.seq() {
             inner.mail.missed = inner.mail.missed.max(seq);
+        } else if matches!(parcel.envelope.content, Content::Confirmed(_)) {
+            // What was confirmed comes again, and no worse.
         } else {
             events::dropped();
             let detail = "more waits for this session than edge.mailbox holds";

@@ -11,10 +11,13 @@ mod origin;
 mod outcomes;
 mod patience;
 mod place;
+mod query;
+mod refused;
 mod revoked;
 mod rounds;
 mod routes;
 pub mod sockjs;
+mod sse;
 pub mod tail;
 mod transport;
 mod websocket;
@@ -29,13 +32,14 @@ pub use hub::Hub;
 pub use origin::cross_origin;
 pub use outcomes::Outcomes;
 pub use place::Places;
+pub use query::no_tokens;
 pub use revoked::Watch;
 pub use rounds::Rounds;
-pub use routes::routes;
+pub use routes::{events, routes};
 
 use admission::Admission;
 
-use crate::auth::Auth;
+use crate::auth::{Auth, Tickets};
 use crate::session::{Disconnect, Reason, Rules};
 use crate::store::Store;
 use crate::topic::Topic;
@@ -85,6 +89,10 @@ pub struct Config {
     pub origins: Vec<String>,
     /// How fast sessions are admitted.
     pub admission: admission::Config,
+    /// Octets of events that wait for a client to take them.
+    pub sse_buffer: usize,
+    /// Whether `GET /sse/notify?token=TOKEN` is served. A token in a URL ends in logs, where whoever reads them can use it: a ticket doesn't.
+    pub query_token: bool,
 }
 
 impl Default for Config {
@@ -111,6 +119,8 @@ impl Default for Config {
             sockjs: sockjs::Config::default(),
             origins: Vec::new(),
             admission: admission::Config::default(),
+            sse_buffer: 65_536,
+            query_token: false,
         }
     }
 }
@@ -136,6 +146,7 @@ impl Config {
             ("revocation_poll_ms", self.revocation_poll_ms, 10, 600_000),
             ("revocation_overlap_ms", self.revocation_overlap_ms, 0, 3_600_000),
             ("drain_per_second", u64::from(self.drain_per_second), 1, 1_000_000),
+            ("sse_buffer", self.sse_buffer as u64, 1_024, 16_777_216),
             ("return_within_ms", self.return_within_ms, 0, 300_000),
         ];
         let sockjs = self.sockjs.problems().into_iter();
@@ -164,6 +175,7 @@ pub struct Edge {
     /// In dev mode pages of any origin may connect.
     pub any_origin: bool,
     pub auth: Arc<dyn Auth>,
+    pub tickets: Arc<Tickets>,
     pub store: Arc<dyn Store>,
     pub topic: Arc<dyn Topic>,
     pub hub: Arc<Hub>,

@@ -1,16 +1,18 @@
-//! The STOMP endpoint: over WebSockets, and over SockJS.
+//! The endpoints at which sessions are opened: STOMP over WebSockets and over SockJS, and server-sent events.
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use tokio_util::task::TaskTracker;
 
 use super::place::Place;
+use super::refused::Refused;
 use super::sockjs::{self, Service};
 use super::transport::Transport;
-use super::{Edge, connection, origin};
+use super::{Edge, connection, origin, sse};
 use crate::stomp::Version;
 
 /// The endpoint as today's clients know it; SockJS lives below it.
@@ -33,6 +35,25 @@ pub fn routes(edge: Arc<Edge>) -> Router {
     routes
 }
 
+/// The route of server-sent events.
+pub fn events(edge: Arc<Edge>) -> Router {
+    Router::new().route(sse::ENDPOINT, get(sse::notify)).with_state(edge)
+}
+
+impl Edge {
+    /// A place for a session that opens now, or the answer that says why there is none.
+    pub(super) fn place(&self) -> Result<Place, Refused> {
+        if self.tasks.is_closed() {
+            return Err(Refused::later("draining", "the server is going away; come back"));
+        }
+        self.places.take().ok_or_else(|| {
+            let most = self.config.max_connections;
+            let reason = format!("this node holds {most} connections already (edge.max_connections)");
+            Refused::later("unavailable", reason)
+        })
+    }
+}
+
 impl Service for Edge {
     type Pass = Place;
 
@@ -48,15 +69,7 @@ impl Service for Edge {
     }
 
     fn let_in(&self, _: &HeaderMap) -> Result<Place, Response> {
-        if self.tasks.is_closed() {
-            let detail = "the server is going away; come back";
-            return Err((StatusCode::SERVICE_UNAVAILABLE, detail).into_response());
-        }
-        self.places.take().ok_or_else(|| {
-            let most = self.config.max_connections;
-            let detail = format!("this node holds {most} connections already (edge.max_connections)");
-            (StatusCode::SERVICE_UNAVAILABLE, detail).into_response()
-        })
+        self.place().map_err(IntoResponse::into_response)
     }
 
     fn subprotocol(&self, headers: &HeaderMap) -> Option<&'static str> {

@@ -24,7 +24,7 @@ impl Turn<'_> {
     /// ACK and NACK. In mode `client` they speak for all deliveries before, too (STOMP 1.2, ACK); as far as this session holds them: what it has
     /// given up before comes again with the next one.
     pub fn acknowledge(&mut self, frame: &Frame, acked: bool) -> Result<Option<Confirm>, Disconnect> {
-        let id = match self.connected.version {
+        let id = match self.connected.dialect.version() {
             Version::V1_2 => required(frame, "id")?,
             Version::V1_1 => {
                 required(frame, "subscription")?;

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
+use super::dialect::{self, Dialect};
 use super::disconnect::{Disconnect, Reason};
 use super::frames::Turn;
 use super::inbox::{Bell, Gap};
@@ -58,6 +57,14 @@ impl Turn<'_> {
         if let Some(gap) = judged.gap {
             self.tell_gap(&gap);
         }
+        if judged.begins && self.connected.dialect == Dialect::Events {
+            // All before it is confirmed, or told on every resume.
+            self.outputs.push(Output::Send(dialect::place(judged.joined_at)));
+        }
+        if judged.discard && self.connected.dialect == Dialect::Events {
+            // Its place means nothing here.
+            self.outputs.push(Output::Send(dialect::place(0)));
+        }
         if !judged.discard {
             for row in page.rows {
                 let replayed = row.seq.is_some_and(|seq| seq <= judged.joined_at);
@@ -83,7 +90,10 @@ impl Turn<'_> {
         }
         while let Some(action) = self.connected.heartbeat.poll(self.now.instant) {
             match action {
-                Action::Send => self.outputs.push(Output::Send(Bytes::from_static(b"\n"))),
+                Action::Send => {
+                    let beat = self.connected.dialect.heartbeat();
+                    self.outputs.push(Output::Send(beat));
+                }
                 Action::Dead => {
                     let detail = "the heart-beat that CONNECT promised did not come";
                     return Err(Disconnect::new(Reason::HeartbeatMissed, detail));
@@ -96,7 +106,12 @@ impl Turn<'_> {
     pub fn check_expiry(&self) -> Result<(), Disconnect> {
         match self.connected.expires {
             Some(expires) if expires <= self.now.instant => {
-                let detail = "the token has expired: connect with a fresh one, or send one to /app/token in time";
+                let detail = match self.connected.dialect {
+                    Dialect::Stomp(_) => {
+                        "the token has expired: connect with a fresh one, or send one to /app/token in time"
+                    }
+                    Dialect::Events => "the token has expired: open the stream again with a fresh one",
+                };
                 Err(Disconnect::new(Reason::Token("token-expired"), detail))
             }
             _ => Ok(()),
@@ -125,7 +140,7 @@ impl Turn<'_> {
                 delivered: Delivered::Again,
                 parcel: Arc::clone(parcel),
                 subscription: Arc::clone(subscription),
-                version: self.connected.version,
+                dialect: self.connected.dialect,
                 attempt: Attempt::Further { number, last_sent },
             });
         }
@@ -133,6 +148,10 @@ impl Turn<'_> {
     }
 
     fn personal_parcel(&mut self, parcel: &Arc<Parcel>) {
+        if let Content::Confirmed(ids) = &parcel.envelope.content {
+            self.confirmed_by_rest(ids);
+            return;
+        }
         let window = self.rules.window;
         let Some(personal) = &mut self.connected.personal else {
             return;
@@ -147,7 +166,7 @@ impl Turn<'_> {
                 }
             }
             None => {
-                forget_deleted(&mut personal.outbox, parcel);
+                forget_changed(&mut personal.outbox, parcel, self.connected.dialect);
                 if personal.outbox.transient() < window {
                     self.deliver(parcel, false);
                 } else {
@@ -157,6 +176,20 @@ impl Turn<'_> {
                 self.read_more();
             }
         }
+    }
+
+    /// A client that can say nothing on its own session confirms by REST, and so for all of its user's sessions of that kind. Others confirm for
+    /// themselves, and get a notification until they do.
+    fn confirmed_by_rest(&mut self, ids: &[String]) {
+        if self.connected.dialect != Dialect::Events {
+            return;
+        }
+        if let Some(personal) = &mut self.connected.personal {
+            for id in ids {
+                personal.outbox.remove(id);
+            }
+        }
+        self.read_more();
     }
 
     /// First delivery of what has to be confirmed, on each subscription to the personal queue.
@@ -169,6 +202,7 @@ impl Turn<'_> {
         personal
             .outbox
             .sent(Arc::clone(parcel), number, &self.rules.resend, self.now);
+        let marks = parcel.seq().is_some_and(|seq| personal.inbox.is_resumed_behind(seq));
         let created = match &parcel.envelope.content {
             Content::Message(message) if !replayed => Some(message.created),
             _ => None,
@@ -177,7 +211,7 @@ impl Turn<'_> {
             parcel,
             personal::DESTINATION,
             Delivered::First { created },
-            Attempt::First { replayed },
+            Attempt::First { replayed, marks },
         );
         match parcel.seq() {
             Some(seq) => self.connected.told.note(seq),
@@ -187,7 +221,11 @@ impl Turn<'_> {
 
     /// Delivery of what needs no confirmation.
     fn tell_once(&mut self, parcel: &Arc<Parcel>, destination: &str) {
-        let told = self.tell(parcel, destination, Delivered::Once, Attempt::First { replayed: false });
+        let attempt = Attempt::First {
+            replayed: false,
+            marks: false,
+        };
+        let told = self.tell(parcel, destination, Delivered::Once, attempt);
         // In mode `client` its ACK speaks for what came before it on the same queue.
         let number = if destination == personal::DESTINATION {
             self.connected.deliveries
@@ -212,7 +250,7 @@ impl Turn<'_> {
                 delivered,
                 parcel: Arc::clone(parcel),
                 subscription: Arc::clone(subscription),
-                version: self.connected.version,
+                dialect: self.connected.dialect,
                 attempt,
             });
         }
@@ -270,13 +308,13 @@ impl Turn<'_> {
     }
 }
 
-/// What its user deleted elsewhere isn't sent again.
-fn forget_deleted(outbox: &mut Outbox, parcel: &Parcel) {
+/// What its user deleted elsewhere isn't sent again; to a client that confirms by REST, neither is what was marked as read, which confirms.
+fn forget_changed(outbox: &mut Outbox, parcel: &Parcel, dialect: Dialect) {
     if let Content::Message(message) = &parcel.envelope.content
-        && message.kind == kind::NOTIFY_DELETED
-        && let Ok(deleted) = serde_json::from_str::<kind::Ids>(message.data.get())
+        && (message.kind == kind::NOTIFY_DELETED || message.kind == kind::NOTIFY_VIEWED && dialect == Dialect::Events)
+        && let Ok(changed) = serde_json::from_str::<kind::Ids>(message.data.get())
     {
-        for id in &deleted.ids {
+        for id in &changed.ids {
             outbox.remove(id);
         }
     }

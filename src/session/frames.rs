@@ -175,7 +175,7 @@ impl Turn<'_> {
 
     pub fn receipt(&mut self, receipt: Option<String>) {
         if let Some(receipt) = receipt {
-            let frame = FrameWriter::new(self.connected.version, ServerCommand::Receipt)
+            let frame = FrameWriter::new(self.connected.dialect.version(), ServerCommand::Receipt)
                 .header("receipt-id", &receipt)
                 .end();
             self.connected.heartbeat.on_sent(self.now.instant);

@@ -47,6 +47,8 @@ pub enum Bell {
 pub struct Judged {
     /// Rows up to here are replayed, later ones are live.
     pub joined_at: u64,
+    /// The client said nothing of where it was, and this is where it begins.
+    pub begins: bool,
     /// The client can't resume where it asked to.
     pub gap: Option<Gap>,
     /// The page was read for a `last-seq` that doesn't exist here: its rows are read again, from the beginning.
@@ -77,6 +79,12 @@ impl Inbox {
     /// The last `seq` that was dealt with.
     pub fn cursor(&self) -> u64 {
         self.cursor
+    }
+
+    /// Whether a client that has `seq` may resume behind it. Below that place only what is unconfirmed is told, and it is told whatever the client
+    /// resumes behind; a client that went back there would be told again what it has.
+    pub fn is_resumed_behind(&self, seq: u64) -> bool {
+        self.all_after.is_some_and(|all_after| seq > all_after)
     }
 
     /// A bell for `seq`; `room` says whether the window takes another delivery.
@@ -116,6 +124,7 @@ impl Inbox {
                 requested,
                 from: removed_through + 1,
             });
+        let begins = self.all_after.is_none();
         let discard = requested.is_some_and(|seq| seq > last_seq);
         let joined_at = *self.joined_at.get_or_insert(last_seq);
         if discard {
@@ -130,6 +139,7 @@ impl Inbox {
         }
         Judged {
             joined_at,
+            begins,
             gap,
             discard,
         }

@@ -1,7 +1,9 @@
-//! A session as a state machine: frames, envelopes and the time go in; frames, questions and the end come out.
+//! A session as a state machine: frames, envelopes and the time go in; frames or events, questions and the end come out.
 //!
 //! Pure: no I/O, no clock, no logging. Whoever drives it calls `handle_*`, empties [`Session::poll_output`], and waits for the next of: bytes
 //! (while [`Session::wants_input`]), an answer to a question, a parcel, [`Session::poll_timeout`].
+//!
+//! A client speaks STOMP, or only listens to server-sent events (see `dialect`): the inbox, its order, its window and its re-sends are the same.
 //!
 //! - `phase` is where the session is in its life, and owns what that phase needs;
 //! - `frames` sorts what the client says; `subscribing`, `sending` and `confirming` do it;
@@ -14,6 +16,7 @@
 mod config;
 mod confirming;
 mod delivery;
+mod dialect;
 pub mod disconnect;
 mod frames;
 pub mod inbox;
@@ -31,19 +34,20 @@ mod transactions;
 mod waiting;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 pub use config::{Config, Rules};
+pub use dialect::Dialect;
 pub use disconnect::{Disconnect, Reason};
-pub use output::{Confirm, Delivered, Output, PageRead};
+pub use output::{Confirm, Credential, Delivered, Output, PageRead};
 pub use personal::DESTINATION as PERSONAL_QUEUE;
 
 use self::frames::Turn;
 use self::output::Outputs;
 use self::parcel::Parcel;
-use self::phase::{Connected, Phase};
+use self::phase::{Connected, Hello, Phase};
 use crate::domain::identity::Identity;
 use crate::domain::time::Now;
 use crate::stomp::{Event, FrameWriter, HeartBeat, Offer, Parser, ServerCommand, Version};
@@ -75,6 +79,23 @@ impl Session {
         }
     }
 
+    /// A session of a client that asks for events, behind its Last-Event-ID if it has one. It is subscribed to the personal queue as soon as it is
+    /// known who it is; until then it says nothing, so that the answer to the request may still be any.
+    pub fn events(rules: Arc<Rules>, credential: Credential, last_event_id: Option<u64>) -> Self {
+        let mut outputs = Outputs::default();
+        outputs.push(Output::Authenticate {
+            credential,
+            renewal: false,
+        });
+        Self {
+            parser: Parser::new(rules.frame),
+            rules,
+            phase: Phase::Authenticating(Hello::Events { last_event_id }),
+            outputs,
+            paused: None,
+        }
+    }
+
     /// The next thing to be done.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.take()
@@ -84,7 +105,7 @@ impl Session {
     pub fn poll_timeout(&self) -> Option<Instant> {
         match &self.phase {
             Phase::Opening { deadline } => Some(*deadline),
-            Phase::Authenticating { .. } | Phase::Closed => None,
+            Phase::Authenticating(_) | Phase::Closed => None,
             // Frames that were left are read at once.
             Phase::Connected(connected) => self.paused.or_else(|| connected.poll_timeout()),
         }
@@ -96,10 +117,10 @@ impl Session {
         self.paused.is_none() && self.can_read()
     }
 
-    /// The version that was negotiated, once connected.
-    pub fn version(&self) -> Option<Version> {
+    /// What its client speaks, once connected.
+    pub fn dialect(&self) -> Option<Dialect> {
         match &self.phase {
-            Phase::Connected(connected) => Some(connected.version),
+            Phase::Connected(connected) => Some(connected.dialect),
             _ => None,
         }
     }
@@ -129,17 +150,24 @@ impl Session {
     /// The answer to [`Output::Authenticate`].
     pub fn handle_authenticated(&mut self, answer: Result<Identity, Disconnect>, now: Now) {
         match (&mut self.phase, answer) {
-            (Phase::Authenticating { receipt, .. }, Err(disconnect)) => {
-                let receipt = receipt.take();
+            (Phase::Authenticating(hello), Err(disconnect)) => {
+                let receipt = match hello {
+                    Hello::Connect { receipt, .. } => receipt.take(),
+                    Hello::Events { .. } => None,
+                };
                 self.close(Disconnect { receipt, ..disconnect });
             }
             (Phase::Connected(connected), Err(disconnect)) => {
                 let receipt = connected.renewing.take().flatten();
                 self.close(Disconnect { receipt, ..disconnect });
             }
-            (Phase::Authenticating { version, offer, .. }, Ok(identity)) => {
+            (Phase::Authenticating(Hello::Connect { version, offer, .. }), Ok(identity)) => {
                 let (version, offer) = (*version, *offer);
                 self.connect(version, offer, identity, now);
+            }
+            (Phase::Authenticating(Hello::Events { last_event_id }), Ok(identity)) => {
+                let last_event_id = *last_event_id;
+                self.open(last_event_id, identity, now);
             }
             (Phase::Connected(_), Ok(identity)) => self.turn(now, |turn| turn.renewed(identity)),
             (Phase::Opening { .. } | Phase::Closed, _) => return,
@@ -194,7 +222,7 @@ impl Session {
         match &self.phase {
             Phase::Opening { .. } => true,
             Phase::Connected(connected) => connected.wants_input(&self.rules),
-            Phase::Authenticating { .. } | Phase::Closed => false,
+            Phase::Authenticating(_) | Phase::Closed => false,
         }
     }
 
@@ -219,12 +247,15 @@ impl Session {
                 Phase::Opening { .. } => match frames::connect(&frame) {
                     Ok((version, offer, token)) => {
                         self.parser.set_version(version);
-                        self.phase = Phase::Authenticating {
+                        self.phase = Phase::Authenticating(Hello::Connect {
                             version,
                             offer,
                             receipt: frame.headers.get("receipt").map(str::to_owned),
-                        };
-                        self.outputs.push(Output::Authenticate { token, renewal: false });
+                        });
+                        self.outputs.push(Output::Authenticate {
+                            credential: Credential::Token(token),
+                            renewal: false,
+                        });
                     }
                     Err(disconnect) => self.close(disconnect),
                 },
@@ -249,7 +280,30 @@ impl Session {
             .end();
         self.outputs.push(Output::Send(frame));
         let heartbeat = HeartBeat::negotiate(ours, offer, self.rules.heartbeat_grace, now.instant);
-        self.phase = Phase::Connected(Box::new(Connected::new(version, identity, heartbeat, now)));
+        let connected = Connected::new(Dialect::Stomp(version), identity, heartbeat, now);
+        self.phase = Phase::Connected(Box::new(connected));
+    }
+
+    /// Opens a stream of events.
+    fn open(&mut self, last_event_id: Option<u64>, identity: Identity, now: Now) {
+        let every = self.rules.heartbeat;
+        let ours = Offer {
+            can_send: every,
+            wants: every,
+        };
+        // It would like to hear something, and has no way to beat itself.
+        let theirs = Offer {
+            can_send: Duration::ZERO,
+            wants: every,
+        };
+        let heartbeat = HeartBeat::negotiate(ours, theirs, self.rules.heartbeat_grace, now.instant);
+        self.outputs.push(Output::Send(dialect::connected(&identity)));
+        let connected = Connected::new(Dialect::Events, identity, heartbeat, now);
+        self.phase = Phase::Connected(Box::new(connected));
+        self.turn(now, |turn| {
+            turn.listen(last_event_id);
+            Ok(())
+        });
     }
 
     /// Lets the connected session act; a disconnect that comes of it ends the session.
@@ -280,29 +334,42 @@ impl Session {
             if matches!(disconnect.reason, Reason::Token(_)) {
                 self.outputs.push(Output::Retract);
             }
-            self.outputs.push(Output::Send(self.error(&disconnect)));
+        }
+        if let Some(farewell) = self.farewell(&disconnect) {
+            self.outputs.push(Output::Send(farewell));
         }
         self.phase = Phase::Closed;
         self.outputs.push(Output::Close(disconnect));
     }
 
-    fn error(&self, disconnect: &Disconnect) -> Bytes {
-        // Before a version is agreed on: 1.0, which every client reads.
-        let version = match &self.phase {
-            Phase::Authenticating { version, .. } => *version,
-            Phase::Connected(connected) => connected.version,
-            Phase::Opening { .. } | Phase::Closed => Version::V1_0,
+    /// What the client is told of the end.
+    fn farewell(&self, end: &Disconnect) -> Option<Bytes> {
+        let dialect = match &self.phase {
+            // The answer to its request says it.
+            Phase::Authenticating(Hello::Events { .. }) => return None,
+            Phase::Authenticating(Hello::Connect { version, .. }) => Dialect::Stomp(*version),
+            Phase::Connected(connected) => connected.dialect,
+            // Before a version is agreed on: 1.0, which every client reads.
+            Phase::Opening { .. } | Phase::Closed => Dialect::Stomp(Version::V1_0),
         };
-        let mut frame = FrameWriter::new(version, ServerCommand::Error)
-            .header("message", &disconnect.detail)
-            .header("code", disconnect.reason.code())
-            .header("content-type", "text/plain");
-        if let Some(receipt) = &disconnect.receipt {
-            frame = frame.header("receipt-id", receipt);
+        match dialect {
+            Dialect::Stomp(version) => end.reason.is_error().then(|| error(version, end)),
+            // There is no close frame that could say the rest.
+            Dialect::Events => (end.reason.is_error() || end.reason == Reason::Draining).then(|| dialect::closed(end)),
         }
-        if disconnect.reason == Reason::UnsupportedVersion {
-            frame = frame.header("version", Version::SUPPORTED);
-        }
-        frame.body(disconnect.detail.as_bytes())
     }
+}
+
+fn error(version: Version, disconnect: &Disconnect) -> Bytes {
+    let mut frame = FrameWriter::new(version, ServerCommand::Error)
+        .header("message", &disconnect.detail)
+        .header("code", disconnect.reason.code())
+        .header("content-type", "text/plain");
+    if let Some(receipt) = &disconnect.receipt {
+        frame = frame.header("receipt-id", receipt);
+    }
+    if disconnect.reason == Reason::UnsupportedVersion {
+        frame = frame.header("version", Version::SUPPORTED);
+    }
+    frame.body(disconnect.detail.as_bytes())
 }

@@ -7,19 +7,19 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Disconnect;
+use super::dialect::Dialect;
 use super::inbox::Read;
 use super::parcel::{Address, Parcel};
 use super::subscriptions::Subscription;
 use crate::domain::envelope::{Envelope, Message};
 use crate::domain::time::EpochMs;
-use crate::stomp::Version;
 
 /// What a session wants done.
 #[derive(Debug)]
 pub enum Output {
     /// Bytes for the client that deliver nothing: an answer or a heart-beat.
     Send(Bytes),
-    /// A MESSAGE for the client.
+    /// A MESSAGE, or the event of a notification, for the client.
     Deliver(Delivered, Bytes),
     /// The attempts or the time of a delivery are over.
     GivenUp,
@@ -27,7 +27,7 @@ pub enum Output {
     Dropped,
     /// Who is this? Answer with [`Session::handle_authenticated`](super::Session::handle_authenticated).
     Authenticate {
-        token: String,
+        credential: Credential,
         renewal: bool,
     },
     /// Read this page of the user's inbox; answer with [`Session::handle_page`](super::Session::handle_page). Takes the place of a read that is
@@ -45,6 +45,15 @@ pub enum Output {
     Retract,
     /// The end, after everything before it was sent.
     Close(Disconnect),
+}
+
+/// By what a client says who it is.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// A token, as its header had it.
+    Token(String),
+    /// A ticket that was given for a token: it opens a stream of events, and nothing else.
+    Ticket(String),
 }
 
 /// What a MESSAGE is, for who counts.
@@ -105,14 +114,21 @@ pub(super) struct Delivery {
     pub delivered: Delivered,
     pub parcel: Arc<Parcel>,
     pub subscription: Arc<Subscription>,
-    pub version: Version,
+    pub dialect: Dialect,
     pub attempt: Attempt,
 }
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Attempt {
-    First { replayed: bool },
-    Further { number: u32, last_sent: EpochMs },
+    /// `marks`: the client resumes behind it from now on.
+    First {
+        replayed: bool,
+        marks: bool,
+    },
+    Further {
+        number: u32,
+        last_sent: EpochMs,
+    },
 }
 
 impl Outputs {
@@ -154,14 +170,24 @@ impl Outputs {
 impl Delivery {
     fn encode(&self) -> Bytes {
         let to = Address {
-            version: self.version,
+            dialect: self.dialect,
             subscription: self.subscription.id.as_deref(),
             destination: &self.subscription.destination,
         };
         match self.attempt {
-            Attempt::First { replayed } => self.parcel.first(to, replayed),
+            Attempt::First { replayed, marks } => self.parcel.first(to, replayed, marks),
             Attempt::Further { number, last_sent } => self.parcel.again(to, number, last_sent),
         }
+    }
+}
+
+/// Without the secret: what is printed ends in logs.
+impl std::fmt::Debug for Credential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Token(_) => "Token",
+            Self::Ticket(_) => "Ticket",
+        })
     }
 }
 

@@ -1,9 +1,10 @@
-//! What is handed to sessions, with its MESSAGE encoded once for all who get the same bytes.
+//! What is handed to sessions, with its MESSAGE or its event encoded once for all who get the same bytes.
 
 use std::sync::OnceLock;
 
 use bytes::Bytes;
 
+use super::dialect::{self, Dialect};
 use crate::domain::envelope::{Content, Envelope};
 use crate::domain::notification::Audience;
 use crate::domain::time::EpochMs;
@@ -14,6 +15,7 @@ use crate::stomp::{FrameWriter, ServerCommand, Version};
 pub struct Parcel {
     pub envelope: Envelope,
     first: OnceLock<Encoded>,
+    first_event: OnceLock<Bytes>,
 }
 
 /// The frame of a first delivery, and for whom it is right: nearly all clients name their subscription alike.
@@ -27,7 +29,7 @@ struct Encoded {
 /// One delivery of a parcel to one subscription.
 #[derive(Debug, Clone, Copy)]
 pub struct Address<'a> {
-    pub version: Version,
+    pub dialect: Dialect,
     /// `None`: a subscription of STOMP 1.0 without an id.
     pub subscription: Option<&'a str>,
     pub destination: &'a str,
@@ -38,6 +40,7 @@ impl Parcel {
         Self {
             envelope,
             first: OnceLock::new(),
+            first_event: OnceLock::new(),
         }
     }
 
@@ -54,31 +57,51 @@ impl Parcel {
         matches!(self.envelope.to, Audience::User(_))
     }
 
-    /// The MESSAGE of a first delivery.
-    pub fn first(&self, to: Address<'_>, replayed: bool) -> Bytes {
-        if replayed {
-            return self.encode(to, 1, None, true);
+    /// The MESSAGE, or the event, of a first delivery. `marks`: the client resumes behind it from now on; an event says so by its id.
+    pub fn first(&self, to: Address<'_>, replayed: bool, marks: bool) -> Bytes {
+        match to.dialect {
+            Dialect::Stomp(version) if replayed => self.frame(version, to, 1, None, true),
+            Dialect::Stomp(version) => self.first_frame(version, to),
+            Dialect::Events if replayed || (self.seq().is_some() && !marks) => self.event(1, None, replayed, marks),
+            Dialect::Events => self
+                .first_event
+                .get_or_init(|| self.event(1, None, false, true))
+                .clone(),
         }
+    }
+
+    /// The same of a further delivery, encoded anew: its body says which attempt it is and when the last one went out. Its event has no id: it is
+    /// an older one than the last, and the client would resume too early.
+    pub fn again(&self, to: Address<'_>, attempt: u32, last_sent: EpochMs) -> Bytes {
+        match to.dialect {
+            Dialect::Stomp(version) => self.frame(version, to, attempt, Some(last_sent), false),
+            Dialect::Events => self.event(attempt, Some(last_sent), false, false),
+        }
+    }
+
+    fn first_frame(&self, version: Version, to: Address<'_>) -> Bytes {
         let encoded = self.first.get_or_init(|| Encoded {
-            version: to.version,
+            version,
             subscription: to.subscription.map(Box::from),
-            frame: self.encode(to, 1, None, false),
+            frame: self.frame(version, to, 1, None, false),
         });
-        if encoded.version == to.version && encoded.subscription.as_deref() == to.subscription {
+        if encoded.version == version && encoded.subscription.as_deref() == to.subscription {
             encoded.frame.clone()
         } else {
-            self.encode(to, 1, None, false)
+            self.frame(version, to, 1, None, false)
         }
     }
 
-    /// The MESSAGE of a further delivery, encoded anew: its body says which attempt it is and when the last one went out.
-    pub fn again(&self, to: Address<'_>, attempt: u32, last_sent: EpochMs) -> Bytes {
-        self.encode(to, attempt, Some(last_sent), false)
-    }
-
-    fn encode(&self, to: Address<'_>, attempt: u32, last_sent: Option<EpochMs>, replayed: bool) -> Bytes {
+    fn frame(
+        &self,
+        version: Version,
+        to: Address<'_>,
+        attempt: u32,
+        last_sent: Option<EpochMs>,
+        replayed: bool,
+    ) -> Bytes {
         let id = self.id();
-        let mut frame = FrameWriter::new(to.version, ServerCommand::Message).header("destination", to.destination);
+        let mut frame = FrameWriter::new(version, ServerCommand::Message).header("destination", to.destination);
         if let Some(subscription) = to.subscription {
             frame = frame.header("subscription", subscription);
         }
@@ -102,6 +125,18 @@ impl Parcel {
                 }
                 frame.body(&relay.body)
             }
+            Content::Confirmed(_) => Bytes::new(),
+        }
+    }
+
+    fn event(&self, attempt: u32, last_sent: Option<EpochMs>, replayed: bool, marks: bool) -> Bytes {
+        match &self.envelope.content {
+            Content::Message(message) => {
+                let data = message.event(attempt, last_sent.unwrap_or(message.created), replayed);
+                dialect::event(message.seq.filter(|_| marks), "notification", &data)
+            }
+            // Sent to a topic, to which no stream of events listens.
+            Content::Relay(_) | Content::Confirmed(_) => Bytes::new(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::Rules;
+use super::dialect::Dialect;
 use super::personal::Personal;
 use super::recent::Recent;
 use super::subscriptions::Subscriptions;
@@ -19,20 +20,29 @@ pub enum Phase {
     Opening {
         deadline: Instant,
     },
-    /// CONNECT came; who it is, is being asked.
-    Authenticating {
-        version: Version,
-        offer: Offer,
-        receipt: Option<String>,
-    },
+    /// Who it is, is being asked.
+    Authenticating(Hello),
     Connected(Box<Connected>),
     /// The last word is spoken.
     Closed,
 }
 
+/// How a client asked to be let in.
+#[derive(Debug)]
+pub enum Hello {
+    /// By CONNECT.
+    Connect {
+        version: Version,
+        offer: Offer,
+        receipt: Option<String>,
+    },
+    /// By a request for events behind its Last-Event-ID, if it had one.
+    Events { last_event_id: Option<u64> },
+}
+
 #[derive(Debug)]
 pub struct Connected {
-    pub version: Version,
+    pub dialect: Dialect,
     pub identity: Identity,
     /// When the identity's token ends.
     pub expires: Option<Instant>,
@@ -62,9 +72,9 @@ pub struct Leaving {
 }
 
 impl Connected {
-    pub fn new(version: Version, identity: Identity, heartbeat: HeartBeat, now: Now) -> Self {
+    pub fn new(dialect: Dialect, identity: Identity, heartbeat: HeartBeat, now: Now) -> Self {
         Self {
-            version,
+            dialect,
             expires: identity.expires.map(|expires| now.instant_of(expires)),
             identity,
             heartbeat,

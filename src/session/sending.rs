@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::disconnect::{Disconnect, Reason};
 use super::frames::{Turn, excerpt, required};
-use super::output::{Confirm, Output};
+use super::output::{Confirm, Credential, Output};
 use super::personal;
 use crate::domain::envelope::Envelope;
 use crate::domain::identity::Identity;
@@ -75,7 +75,7 @@ impl Turn<'_> {
         };
         self.connected.renewing = Some(receipt);
         self.outputs.push(Output::Authenticate {
-            token: token.trim().to_owned(),
+            credential: Credential::Token(token.trim().to_owned()),
             renewal: true,
         });
         Ok(())

@@ -39,11 +39,22 @@ impl Turn<'_> {
         Ok(())
     }
 
+    /// A stream of events is subscribed from its beginning: to the personal queue, behind the client's Last-Event-ID.
+    pub fn listen(&mut self, last_event_id: Option<u64>) {
+        self.connected.personal = Some(Box::new(Personal::new(last_event_id)));
+        self.connected.subscriptions.add(Arc::new(Subscription {
+            id: None,
+            destination: personal::DESTINATION.into(),
+            ack: AckMode::ClientIndividual,
+        }));
+        self.read_more();
+    }
+
     /// The subscription that SUBSCRIBE asks for, if the session may have it.
     fn check(&self, frame: &Frame) -> Result<Subscription, Disconnect> {
         let destination = required(frame, "destination")?;
         let id = frame.headers.get("id");
-        if id.is_none() && self.connected.version != Version::V1_0 {
+        if id.is_none() && self.connected.dialect.version() != Version::V1_0 {
             return Err(missing(frame, "id"));
         }
         let most = self.rules.max_subscriptions;
@@ -98,7 +109,7 @@ impl Turn<'_> {
 
     pub fn unsubscribe(&mut self, frame: &Frame) -> Result<(), Disconnect> {
         let (id, destination) = (frame.headers.get("id"), frame.headers.get("destination"));
-        if id.is_none() && (self.connected.version != Version::V1_0 || destination.is_none()) {
+        if id.is_none() && (self.connected.dialect.version() != Version::V1_0 || destination.is_none()) {
             return Err(missing(frame, "id"));
         }
         let Some(removed) = self.connected.subscriptions.remove(id, destination) else {

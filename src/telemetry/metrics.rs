@@ -54,7 +54,7 @@ table! {
     ADMISSION_WAITING = Gauge "admission_waiting" "Clients that said CONNECT and wait for their turn (edge.admission).";
     ADMISSION_WAIT = Seconds "admission_wait_seconds" "From CONNECT to the turn.";
     SENT_AWAY = Counter "sent_away_total" "CONNECTs that were asked to come back later, since the queue was full. For a while after a restart is health; always is too few nodes, or edge.admission.per_second too low.";
-    OPENED = Counter "sessions_opened_total" "Sessions opened, by STOMP version.";
+    OPENED = Counter "sessions_opened_total" "Sessions opened, by what their clients speak (a version of STOMP, or events).";
     CLOSED = Counter "connections_closed_total" "Connections closed, by reason.";
     DROPPED = Counter "dropped_total" "Deliveries without a record that a full window or mailbox lost.";
     BELLS_LOST = Counter "bells_lost_total" "Publications to the topic that failed; every node looks into the record instead.";

@@ -51,7 +51,7 @@ impl Unread {
 const VERSION: u32 = 1;
 
 pub fn envelope(envelope: &Envelope) -> Vec<u8> {
-    let (mut message, mut relay) = (None, None);
+    let (mut message, mut relay, mut confirmed) = (None, None, None);
     match &envelope.content {
         Content::Message(content) => {
             message = Some(MessageOut {
@@ -72,12 +72,14 @@ pub fn envelope(envelope: &Envelope) -> Vec<u8> {
                 base64: text.is_none().then(|| BASE64_STANDARD.encode(&content.body)),
             });
         }
+        Content::Confirmed(ids) => confirmed = Some(&**ids),
     }
     write(&Out {
         v: VERSION,
         to: Some(&envelope.to),
         message,
         relay,
+        confirmed,
         ..Out::default()
     })
 }
@@ -120,8 +122,8 @@ pub fn read(bytes: &[u8], most: usize) -> Result<Told, Unread> {
         return Ok(Told::Over(over));
     }
     let to = told.to.ok_or(Unread::Malformed)?;
-    let content = match (told.message, told.relay) {
-        (Some(message), _) => Content::Message(Message {
+    let content = match (told.message, told.relay, told.confirmed) {
+        (Some(message), ..) => Content::Message(Message {
             id: message.id,
             kind: message.r#type,
             receiver: to.receiver().to_owned(),
@@ -130,7 +132,7 @@ pub fn read(bytes: &[u8], most: usize) -> Result<Told, Unread> {
             created: message.created,
             seq: message.seq,
         }),
-        (None, Some(relay)) => Content::Relay(Relay {
+        (None, Some(relay), _) => Content::Relay(Relay {
             id: relay.id,
             content_type: relay.content_type,
             body: match (relay.text, relay.base64) {
@@ -139,7 +141,8 @@ pub fn read(bytes: &[u8], most: usize) -> Result<Told, Unread> {
                 (None, None) => return Err(Unread::Malformed),
             },
         }),
-        (None, None) => return Err(Unread::Malformed),
+        (None, None, Some(ids)) => Content::Confirmed(ids),
+        (None, None, None) => return Err(Unread::Malformed),
     };
     Ok(Told::Envelope(Envelope { to, content }))
 }
@@ -157,6 +160,9 @@ struct Out<'a> {
     message: Option<MessageOut<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     relay: Option<RelayOut<'a>>,
+    /// A node that is older counts it as malformed and goes on: some deliveries are repeated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    confirmed: Option<&'a [String]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     revoked: Option<&'a Revocation>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -196,6 +202,7 @@ struct In {
     to: Option<Audience>,
     message: Option<MessageIn>,
     relay: Option<RelayIn>,
+    confirmed: Option<Vec<String>>,
     revoked: Option<Revocation>,
     over: Option<Over>,
 }

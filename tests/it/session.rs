@@ -5,6 +5,7 @@ mod connect;
 mod destinations;
 mod driver;
 mod end;
+mod events;
 mod flood;
 mod lines;
 mod model;

@@ -341,6 +341,7 @@ async fn an_envelope_comes_as_it_went() {
             Envelope::of(notification("alice", "n", text), Some(7)),
             Envelope::relay("/topic/a".into(), None, vec![0, 255, 1].into()),
             Envelope::relay("/topic/a".into(), Some("text/plain".into()), "text".into()),
+            Envelope::confirmed("alice", vec!["ntf_1".into(), "ntf_2".into()]),
         ];
         for envelope in &sent {
             topic.publish(vec![envelope.clone()]).await.expect("published");
@@ -364,6 +365,7 @@ async fn an_envelope_comes_as_it_went() {
                         "{name}"
                     );
                 }
+                (Content::Confirmed(sent), Content::Confirmed(got)) => assert_eq!(sent, got, "{name}"),
                 _ => panic!("{name}: {got:?} for {sent:?}"),
             }
         }

@@ -3,6 +3,7 @@
 mod adapters;
 mod cluster;
 pub mod crowd;
+mod events;
 mod link;
 pub mod random;
 mod server;
@@ -10,6 +11,7 @@ pub mod servers;
 mod tab;
 
 pub use cluster::Cluster;
+pub use events::{Event, Stream};
 pub use link::Line;
 pub use server::{Answer, Server, tempdir};
 pub use tab::{Delivery, Tab, delivery};

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use quick_notify::domain::identity::{Identity, Pattern, Topics};
 use quick_notify::session::parcel::Parcel;
-use quick_notify::session::{Confirm, Disconnect, Output, Reason};
-use quick_notify::stomp::Event;
+use quick_notify::session::{Confirm, Credential, Disconnect, Output, Reason};
+use quick_notify::stomp;
 
+use super::events;
 use super::lines::{line, shown};
 use super::story::{Story, secs};
+use crate::harness::Event;
 
 impl Story {
     /// Does what a connection would do.
@@ -19,7 +21,8 @@ impl Story {
                 Output::Send(bytes) | Output::Deliver(_, bytes) => self.client_gets(bytes),
                 Output::GivenUp => self.lines.push("given up".into()),
                 Output::Dropped => self.lines.push("dropped".into()),
-                Output::Authenticate { token, renewal } => {
+                Output::Authenticate { credential, renewal } => {
+                    let (Credential::Token(token) | Credential::Ticket(token)) = credential;
                     self.asked
                         .push(format!("{} {token}", if renewal { "renew" } else { "who is" }));
                     if self.hold_tokens {
@@ -78,9 +81,15 @@ impl Story {
     }
 
     fn client_gets(&mut self, bytes: bytes::Bytes) {
+        if let Some(told) = &mut self.events {
+            let event = Event::read(std::str::from_utf8(&bytes).expect("events are text"));
+            self.lines.push(events::line(&event));
+            told.push(event);
+            return;
+        }
         self.parser.feed(bytes);
         while let Some(event) = self.parser.next().expect("the server speaks STOMP") {
-            let Event::Frame(frame) = event else {
+            let stomp::Event::Frame(frame) = event else {
                 self.lines.push("beat".into());
                 continue;
             };

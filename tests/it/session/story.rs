@@ -9,11 +9,12 @@ use quick_notify::domain::notification::Audience;
 use quick_notify::domain::time::Now;
 use quick_notify::session::inbox::Read;
 use quick_notify::session::parcel::Parcel;
-use quick_notify::session::{Config, Confirm, Disconnect, PageRead, Rules, Session};
+use quick_notify::session::{Config, Confirm, Credential, Disconnect, PageRead, Rules, Session};
 use quick_notify::stomp::{Command, CommandSet, Frame, FrameWriter, Limits, Parser, ServerCommand, Version};
 use serde_json::Value;
 
 use super::record::{Record, message, parcel};
+use crate::harness::Event;
 
 pub fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -32,6 +33,8 @@ pub struct Story {
     start: Now,
     pub version: Version,
     pub parser: Parser<ServerCommand>,
+    /// The events that came, where the client listens to events.
+    pub events: Option<Vec<Event>>,
     pub lines: Vec<String>,
     pub asked: Vec<String>,
     /// The MESSAGEs, RECEIPTs and ERRORs that the client got.
@@ -59,6 +62,7 @@ impl Story {
             start: now,
             version: Version::V1_2,
             parser: client(Version::V1_2),
+            events: None,
             lines: Vec::new(),
             asked: Vec::new(),
             frames: Vec::new(),
@@ -70,6 +74,22 @@ impl Story {
             confirms: Vec::new(),
             token: None,
         }
+    }
+
+    /// Asks for events with this token, behind its Last-Event-ID.
+    pub fn events_with(token: &str, last_event_id: Option<u64>, config: &Config) -> Self {
+        let mut story = Self::open_with(config);
+        story.resume(token, last_event_id, config);
+        story
+    }
+
+    /// The same again: another session on the same record.
+    pub fn resume(&mut self, token: &str, last_event_id: Option<u64>, config: &Config) {
+        let credential = Credential::Token(token.to_owned());
+        self.session = Session::events(Arc::new(Rules::from(config)), credential, last_event_id);
+        self.events = Some(Vec::new());
+        self.sent();
+        self.carry_out();
     }
 
     pub fn open() -> Self {
@@ -196,6 +216,17 @@ impl Story {
         self.hear(&parcel);
     }
 
+    /// Alice confirms by REST.
+    pub fn confirms(&mut self, ids: &[&str]) {
+        for id in ids {
+            if let Some(row) = self.record.row(id) {
+                row.open = false;
+            }
+        }
+        let ids = ids.iter().map(|id| (*id).to_owned()).collect();
+        self.hear(&Arc::new(Parcel::new(Envelope::confirmed("alice", ids))));
+    }
+
     /// Alice deletes notifications by REST, or in another tab.
     pub fn deletes(&mut self, ids: &[&str]) {
         for id in ids {
@@ -204,6 +235,13 @@ impl Story {
         }
         let ids = ids.iter().map(|id| (*id).to_owned()).collect();
         let envelope = Envelope::change("alice", kind::NOTIFY_DELETED, ids, self.now.wall);
+        self.hear(&Arc::new(Parcel::new(envelope)));
+    }
+
+    /// Alice marks notifications as read by REST.
+    pub fn views(&mut self, ids: &[&str]) {
+        let ids = ids.iter().map(|id| (*id).to_owned()).collect();
+        let envelope = Envelope::change("alice", kind::NOTIFY_VIEWED, ids, self.now.wall);
         self.hear(&Arc::new(Parcel::new(envelope)));
     }
 
@@ -298,7 +336,7 @@ impl Story {
     }
 
     pub fn is_closed(&self) -> bool {
-        self.lines.iter().any(|line| line.starts_with("close"))
+        self.lines.iter().any(|line| line.starts_with("close "))
     }
 
     /// Milliseconds of wall time, as bodies have them, `after` the start of the story.
