@@ -137,6 +137,10 @@ async fn a_confirmation_at_another_node_ends_the_resends_too() {
     assert_eq!(confirm(&there.server, "test1", &[&id]).await, json!([id]));
     is_repeated(&mut stream, &id, &marker).await;
     assert!(!is_repeated(&mut stream, &id, &marker).await);
+    // Tickets of one node would be refused by the others: without a secret that they share there are none.
+    let answer = here.server.post("/api/ticket", &[("Authorization", "test1")], "").await;
+    assert_eq!(answer.status, 501, "{}", answer.text);
+    assert!(answer.text.contains("auth.tickets.secret"), "{}", answer.text);
     // And a stream resumes on whichever node.
     let last = stream.last_event_id;
     drop(stream);

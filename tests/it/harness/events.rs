@@ -119,6 +119,11 @@ impl Stream {
         }
     }
 
+    /// Its own port.
+    pub fn port(&self) -> u16 {
+        self.socket.local_addr().expect("it is connected").port()
+    }
+
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut found = self.head.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
         found.next().map(|(_, value)| &**value)

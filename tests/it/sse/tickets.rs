@@ -5,7 +5,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use serde_json::json;
 
 use super::ends::{publish, server, token};
-use crate::harness::{Answer, Server, Stream, Tab, eventually};
+use crate::harness::{Answer, Cluster, Server, Stream, Tab, eventually, tempdir};
 
 async fn ticket(server: &Server, token: &str) -> String {
     let answer = server.post("/api/ticket", &[("Authorization", token)], "").await;
@@ -17,6 +17,16 @@ async fn ticket(server: &Server, token: &str) -> String {
         "{said}"
     );
     said["ticket"].as_str().expect("a ticket").to_owned()
+}
+
+/// With dev tokens, and a secret of its own.
+async fn with_secret(more: &[(&str, &str)]) -> Server {
+    let secret = [("auth.tickets.secret.secret_env", "TICKETS")];
+    Server::launch(
+        &[&secret, more].concat(),
+        &[("TICKETS", "another secret of thirty-two bytes")],
+    )
+    .await
 }
 
 fn url(ticket: &str) -> String {
@@ -87,7 +97,7 @@ async fn a_ticket_that_was_changed_or_made_elsewhere_is_refused() {
     let claims = String::from_utf8(BASE64.decode(said).expect("base64")).expect("text");
     assert!(claims.contains("\"alice\""), "{claims}");
     let forged = BASE64.encode(claims.replace("alice", "mallo"));
-    let elsewhere = Server::start().await;
+    let elsewhere = with_secret(&[]).await;
     let foreign = ticket(&elsewhere, "test1").await;
     for (bad, why) in [
         (format!("qt1.{forged}.{seal}"), "ticket-bad-signature"),
@@ -108,7 +118,7 @@ async fn a_ticket_that_was_changed_or_made_elsewhere_is_refused() {
 
 #[tokio::test]
 async fn a_ticket_is_good_for_seconds() {
-    let server = Server::with(&[("auth.tickets.seconds", "1"), ("auth.tickets.max_used", "1")]).await;
+    let server = with_secret(&[("auth.tickets.seconds", "1"), ("auth.tickets.max_used", "1")]).await;
     let late = ticket(&server, "test1").await;
     let first = ticket(&server, "test1").await;
     let second = ticket(&server, "test1").await;
@@ -135,4 +145,34 @@ async fn a_ticket_of_a_revoked_token_opens_nothing_and_its_stream_ends() {
     assert_eq!(code(&server.get(&url(&after), &[]).await), refused("token-revoked"));
     let answer = server.post("/api/ticket", &[("Authorization", &alice)], "").await;
     assert_eq!(answer.status, 401, "{}", answer.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_share_a_secret_take_each_others_tickets() {
+    let folder = tempdir();
+    let file = folder.path().join("tickets.key");
+    std::fs::write(&file, "a secret that all of the nodes share\n").expect("it can be written");
+    let file = file.to_str().expect("a path of text");
+    let cluster = Cluster::start(&[("auth.tickets.secret.secret_file", file)]).await;
+    let [here, there, _] = &cluster.nodes[..] else {
+        panic!("three nodes")
+    };
+    let ticket = ticket(&here.server, "test1").await;
+    let mut stream = Stream::at(&there.server, &url(&ticket), &[]).await.expect("a stream");
+    let id = here.server.notify("test1", "hello").await;
+    assert_eq!(stream.next().await, (id, 1));
+    assert_eq!(
+        code(&there.server.get(&url(&ticket), &[]).await),
+        refused("ticket-used")
+    );
+}
+
+#[tokio::test]
+async fn a_secret_that_is_too_short_is_a_mistake() {
+    let arguments = ["check", "--set", "auth.tickets.secret.secret_file=/dev/null"];
+    let output = Server::program(&arguments);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{said}");
+    let expected = "auth.tickets.secret: secret_file /dev/null: a secret has 32 to 4096 bytes";
+    assert!(said.contains(expected), "{said}");
 }
