@@ -1,19 +1,19 @@
 //! What every door that speaks HTTP shares: connections within bounds, bodies within bounds, and JSON for what no route answers.
 //!
-//! A request's head has a time and a size, so a client that sends it drop by drop holds a place for no longer than that; nor does one that takes
-//! nothing of its answer. An upgraded
-//! connection leaves: from then on it counts as a session, and nothing here applies to it. A response that stays open for a session is lent
-//! its connection by [`Wire`].
+//! A request's head has a time and a size, so a client that sends it drop by drop holds a place for no longer than that; one that takes nothing
+//! of its answer is broken off. An upgraded connection leaves: from then on it counts as a session. A response that stays open for a session
+//! is lent its connection by [`Wire`].
 //!
 //! # Why not `axum::serve`
 //! It gives hyper no timer, and so a request's head any time; and it takes any number of connections.
 
 mod patient;
+mod wire;
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
@@ -30,10 +30,10 @@ use hyper_util::service::TowerToHyperService;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-use tokio_util::task::task_tracker::TaskTrackerToken;
+
+pub use wire::{Lent, Wire};
 
 use self::patient::Patient;
 use crate::lifecycle::Lifecycle;
@@ -83,6 +83,8 @@ impl Config {
 
 /// Largest head of a request: its line and its headers.
 const MAX_HEAD: usize = 64 * 1024;
+/// Octets of a body that are made room for before they come: its size is only what the client says.
+const BELIEVED: usize = 16 * 1024;
 /// Octets of a body that is too large, read only so that its sender gets the answer.
 const MAX_DISCARDED: usize = 64 * 1024 * 1024;
 /// How long a drain waits for requests that are under way.
@@ -116,20 +118,14 @@ pub async fn serve(config: Config, listener: TcpListener, routes: Router, lifecy
     while let Some((stream, place)) = lifecycle.drain.run_until_cancelled(accepted()).await {
         // Small frames go out when they are written, not when more of them have gathered.
         let _ = stream.set_nodelay(true);
-        let wire = Wire(Arc::new(Line {
-            place: Mutex::new(Some((place, lifecycle.tasks.token()))),
-            places: Arc::clone(&places),
-            doors: lifecycle.tasks.clone(),
-            end: Mutex::new(None),
-            changed: Notify::new(),
-            over: CancellationToken::new(),
-        }));
+        let wire = Wire::new(place, &places, &lifecycle.tasks);
         let service = Wired {
             routes: TowerToHyperService::new(routes.clone()),
             wire: wire.clone(),
         };
-        let stream = Patient::new(stream, Duration::from_millis(config.write_timeout_ms));
-        let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
+        let stream = TokioIo::new(Patient::new(stream, Duration::from_millis(config.write_timeout_ms)));
+        // Boxed: it is moved twice from here, and each time would leave its room behind in the task.
+        let connection = Box::pin(http.serve_connection(stream, service).with_upgrades());
         let (drain, abort) = (lifecycle.drain.clone(), lifecycle.abort.clone());
         // Not among the doors' tasks while it is lent to a session: sessions end after the doors, and have a drain of their own.
         tokio::spawn(async move { abort.run_until_cancelled(finish(connection, wire, drain)).await });
@@ -140,7 +136,7 @@ pub async fn serve(config: Config, listener: TcpListener, routes: Router, lifecy
 /// being kept: a client that is still writing when its connection closes never sees the answer.
 pub async fn read(mut body: Body, limit: usize, time: Duration) -> Result<Bytes, Unread> {
     let declared = body.size_hint().lower();
-    let mut kept = BytesMut::with_capacity(declared.min(limit as u64) as usize);
+    let mut kept = BytesMut::with_capacity(declared.min(limit.min(BELIEVED) as u64) as usize);
     let mut too_large = declared > limit as u64;
     let mut seen = 0;
     let reading = async {
@@ -209,108 +205,26 @@ async fn accept(listener: &TcpListener) -> TcpStream {
     }
 }
 
-type Connection = UpgradeableConnection<TokioIo<Patient>, Wired>;
+type Connection = Pin<Box<UpgradeableConnection<TokioIo<Patient>, Wired>>>;
 
 /// Serves a connection to its end. A drain lets the request that is under way finish. Errors are the client's: it broke off, or was too slow.
-async fn finish(connection: Connection, wire: Wire, drain: CancellationToken) {
-    let _over = wire.0.over.clone().drop_guard();
-    let mut connection = pin!(connection);
+async fn finish(mut connection: Connection, wire: Wire, drain: CancellationToken) {
+    let _over = wire.over_with_this();
     tokio::select! {
         _ = connection.as_mut() => return,
         () = drain.cancelled() => {}
-        () = wire.until(|line| lock(&line.end).is_some()) => {}
+        () = wire.last() => {}
     }
     connection.as_mut().graceful_shutdown();
     let late = async {
-        wire.until(|line| lock(&line.place).is_some()).await;
+        // Told to end, and lent to nobody.
+        wire.returned().await;
         tokio::time::sleep(LEAVE_WITHIN).await;
     };
     tokio::select! {
         _ = connection => {}
-        () = wire.until(|line| *lock(&line.end) == Some(End::Now)) => {}
+        () = wire.broken_off() => {}
         () = late => {}
-    }
-}
-
-/// The connection that a request came by; in the request's extensions.
-#[derive(Clone)]
-pub struct Wire(Arc<Line>);
-
-struct Line {
-    /// Its place among `http.max_connections` and among what a drain of the doors waits for, unless it is lent to a session.
-    place: Mutex<Option<(OwnedSemaphorePermit, TaskTrackerToken)>>,
-    places: Arc<Semaphore>,
-    doors: TaskTracker,
-    end: Mutex<Option<End>>,
-    changed: Notify,
-    /// The connection is no more.
-    over: CancellationToken,
-}
-
-/// How a connection is to end before its client ends it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    AfterThis,
-    Now,
-}
-
-impl Wire {
-    /// Lends the connection to a session until the guard is dropped, with the response: meanwhile it counts as the session's.
-    pub fn lend(&self) -> Lent {
-        drop(lock(&self.0.place).take());
-        Lent(self.clone())
-    }
-
-    /// Breaks the connection off: its client doesn't take what it is sent.
-    pub fn cut(&self) {
-        self.end(End::Now);
-    }
-
-    fn end(&self, end: End) {
-        let mut known = lock(&self.0.end);
-        // One that was broken off already isn't to end any later.
-        if *known != Some(End::Now) {
-            *known = Some(end);
-        }
-        drop(known);
-        self.0.changed.notify_waiters();
-    }
-
-    async fn until(&self, is_so: impl Fn(&Line) -> bool) {
-        loop {
-            let changed = self.0.changed.notified();
-            if is_so(&self.0) {
-                return;
-            }
-            changed.await;
-        }
-    }
-}
-
-/// A connection that is lent to a session. Dropped, it is an HTTP connection again; where there is no place for one, it closes after this response.
-pub struct Lent(Wire);
-
-impl Drop for Lent {
-    fn drop(&mut self) {
-        let line = &self.0.0;
-        match Arc::clone(&line.places).try_acquire_owned() {
-            Ok(place) => {
-                *lock(&line.place) = Some((place, line.doors.token()));
-                line.changed.notify_waiters();
-            }
-            Err(_) => self.0.end(End::AfterThis),
-        }
-    }
-}
-
-impl Lent {
-    /// Waits for the connection's end: what was written before it has been taken, or was given up.
-    pub async fn over(&self) {
-        self.0.0.over.cancelled().await;
-    }
-
-    pub fn cut(&self) {
-        self.0.cut();
     }
 }
 
@@ -329,8 +243,4 @@ impl Service<axum::http::Request<Incoming>> for Wired {
         request.extensions_mut().insert(self.wire.clone());
         self.routes.call(request)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().expect("nothing panics under this lock")
 }

@@ -20,26 +20,28 @@ pub fn cross_origin(any: bool, allowed: &[String]) -> CorsLayer {
         .max_age(Duration::from_secs(600))
 }
 
-/// Whether a request with these headers may connect. A client that is no browser sends no Origin, and has to have a token all the same.
+/// Whether a request with these headers may connect. A client that is no browser names no page, and has to have a token all the same.
+///
+/// A browser names the origin of the page with a WebSocket, with a POST and with whatever the page may read, but not with what a page may only
+/// load, such as a script or a frame. There it says that the page is another site's (`Sec-Fetch-Site`), and which one as long as the page lets it
+/// (`Referer`). One that keeps it to itself is taken for one that isn't listed.
 pub fn is_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
-    let Some(origin) = headers.get(header::ORIGIN) else {
-        return true;
+    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let origin = match text(header::ORIGIN) {
+        Some(origin) => origin,
+        None if matches!(text(SEC_FETCH_SITE), None | Some("same-origin" | "none")) => return true,
+        None => text(header::REFERER).map(origin_of).unwrap_or_default(),
     };
-    let Ok(origin) = origin.to_str() else { return false };
     if is_listed(origin, allowed) {
         return true;
     }
     // A page that this server served itself.
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let authority = origin.split_once("://").map(|(_, authority)| authority);
-    matches!((authority, host), (Some(authority), Some(host)) if authority.eq_ignore_ascii_case(host))
+    matches!((authority, text(header::HOST)), (Some(authority), Some(host)) if authority.eq_ignore_ascii_case(host))
 }
 
-fn is_listed(origin: &str, allowed: &[String]) -> bool {
-    allowed.iter().any(|known| known.eq_ignore_ascii_case(origin))
-}
-
-/// Whether browsers send something like this as the origin of a page: scheme, host and maybe port, and nothing behind it.
+/// Whether browsers send something like this as the origin of a page: scheme, host and maybe port, and nothing behind it. It is compared as a text,
+/// and becomes part of content security policies.
 pub fn is_origin(text: &str) -> bool {
     let authority = ["https://", "http://"]
         .iter()
@@ -48,4 +50,17 @@ pub fn is_origin(text: &str) -> bool {
         let known = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
         !authority.is_empty() && authority.chars().all(known)
     })
+}
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// The origin of an address: all before its path.
+fn origin_of(address: &str) -> &str {
+    let authority = address.find("://").map_or(0, |at| at + 3);
+    let length = address[authority..].find(['/', '?', '#']);
+    &address[..length.map_or(address.len(), |length| authority + length)]
+}
+
+fn is_listed(origin: &str, allowed: &[String]) -> bool {
+    allowed.iter().any(|known| known.eq_ignore_ascii_case(origin))
 }

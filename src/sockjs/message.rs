@@ -83,9 +83,24 @@ impl<'de> Deserialize<'de> for Message {
             }
 
             fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Message, E> {
-                Ok(Message(String::from_utf8_lossy(bytes).into_owned()))
+                Ok(Message(replaced(bytes)))
             }
         }
         deserializer.deserialize_bytes(Text)
+    }
+}
+
+/// The text of bytes that hold halves of pairs, or no UTF-8 at all.
+fn replaced(bytes: &[u8]) -> String {
+    let mut bytes = bytes.to_vec();
+    // Half a pair comes as three octets that are no UTF-8, and U+FFFD has three, too.
+    for at in 0..bytes.len().saturating_sub(2) {
+        if let [0xed, 0xa0..=0xbf, 0x80..=0xbf] = bytes[at..at + 3] {
+            bytes[at..at + 3].copy_from_slice("\u{fffd}".as_bytes());
+        }
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
     }
 }

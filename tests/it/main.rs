@@ -33,6 +33,7 @@ mod revoke;
 mod sdk;
 mod servers;
 mod session;
+mod sockjs;
 mod sse;
 mod stomp_properties;
 mod stomp_rules;

@@ -17,7 +17,7 @@ use super::routes::{Mount, let_in, not_found, origin_of};
 use super::session::{BUSY, Receiver, Refused, Session};
 use super::sessions::Found;
 use super::{Options, Service};
-use crate::http::{self, Unread, Wire};
+use crate::http::{self, Lent, Unread, Wire};
 use crate::sockjs::{Callback, Format, frame, message};
 
 /// Octets of the parts of a path that name a session.
@@ -39,44 +39,42 @@ pub enum Verb {
     SendForm,
 }
 
-pub struct Exchange<'a, S> {
-    pub mount: &'a Arc<Mount<S>>,
+pub struct Exchange<S> {
+    pub mount: Arc<Mount<S>>,
     pub id: Arc<str>,
-    pub parts: &'a Parts,
+    pub parts: Parts,
 }
 
-impl<S: Service> Exchange<'_, S> {
+impl<S: Service> Exchange<S> {
     pub async fn answer(self, verb: Verb, body: Body) -> Response {
-        let format = match verb {
-            Verb::Send | Verb::SendForm => return self.send(verb, body).await,
-            Verb::Poll | Verb::Stream => Format::Lines,
-            Verb::Events => Format::Events,
-            Verb::Page | Verb::Call => {
-                let query = self.parts.uri.query().unwrap_or_default();
-                let name = form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "c" || key == "callback");
-                match Callback::parse(name.as_ref().map(|(_, name)| &**name)) {
-                    Ok(callback) if verb == Verb::Page => Format::Scripts(callback),
-                    Ok(callback) => Format::Call(callback),
-                    Err(error) => return self.said(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
-                }
-            }
-        };
-        self.receive(format, !matches!(verb, Verb::Poll | Verb::Call)).await
+        if matches!(verb, Verb::Send | Verb::SendForm) {
+            // Boxed: what reads a body would be carried by every response that waits.
+            return Box::pin(self.send(verb, body)).await;
+        }
+        // What the request held is gone before the wait.
+        match self.begin(verb) {
+            Ok(begun) => begun.answer().await,
+            Err(refused) => refused,
+        }
     }
 
-    /// Opens a response for a session, which is made where there is none.
-    async fn receive(self, format: Format, streams: bool) -> Response {
+    /// Begins the response of a session, which is made where there is none.
+    fn begin(self, verb: Verb) -> Result<Begun, Response> {
+        let format = match verb {
+            Verb::Events => Format::Events,
+            Verb::Page => Format::Scripts(self.callback()?),
+            Verb::Call => Format::Call(self.callback()?),
+            _ => Format::Lines,
+        };
         let Some(wire) = self.parts.extensions.get::<Wire>() else {
-            return self.said(StatusCode::INTERNAL_SERVER_ERROR, "this connection can't be held open");
+            return Err(self.said(StatusCode::INTERNAL_SERVER_ERROR, "this connection can't be held open"));
         };
-        let session = match self.mount.sessions.find(&self.id, origin_of(&self.parts.headers)) {
+        let session = match self.find() {
             Found::Here(session) => session,
-            Found::Foreign => return not_found(),
-            Found::Unknown => match self.open() {
-                Ok(session) => session,
-                Err(refused) => return refused,
-            },
+            Found::Foreign => return Err(not_found()),
+            Found::Unknown => self.open()?,
         };
+        let streams = !matches!(verb, Verb::Poll | Verb::Call);
         let mut answer = fresh(StatusCode::OK, &self.parts.headers);
         let headers = answer.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
@@ -87,35 +85,38 @@ impl<S: Service> Exchange<'_, S> {
         if let Format::Scripts(_) = format {
             insert(headers, header::CONTENT_SECURITY_POLICY, &self.policy());
         }
-        let refused = format.clone();
-        let Some(mut receiver) = session.attach(format, streams, wire.lend()).await else {
-            let pieces = [
-                streams.then(|| refused.prelude()),
-                Some(refused.wrap(&frame::close(BUSY.0, BUSY.1))),
-            ];
-            let pieces = pieces.into_iter().flatten().map(Ok::<_, Infallible>);
-            *answer.body_mut() = Body::from_stream(stream::iter(pieces));
-            return answer;
-        };
-        *answer.body_mut() = match streams {
-            true => Body::from_stream(Streamed(receiver)),
-            false => Body::from(receiver.next().await.unwrap_or_default()),
-        };
-        answer
+        Ok(Begun {
+            answer,
+            session,
+            format,
+            streams,
+            lent: wire.lend(),
+        })
+    }
+
+    fn callback(&self) -> Result<Callback, Response> {
+        let query = self.parts.uri.query().unwrap_or_default();
+        let name = form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "c" || key == "callback");
+        Callback::parse(name.as_ref().map(|(_, name)| &**name))
+            .map_err(|error| self.said(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()))
+    }
+
+    fn find(&self) -> Found {
+        self.mount.sessions.find(&self.id, origin_of(&self.parts.headers))
     }
 
     /// Opens a session, and sees to its end.
     fn open(&self) -> Result<Arc<Session>, Response> {
-        let pass = let_in(self.mount, self.parts)?;
+        let pass = let_in(&self.mount, &self.parts)?;
         let session = Session::new(self.mount.options.bounds);
         let channel = session.channel();
-        if !self
-            .mount
-            .sessions
-            .insert(&self.id, origin_of(&self.parts.headers), &session)
-        {
-            // Two requests opened it at once: this one comes second.
-            return Err(not_found());
+        let origin = origin_of(&self.parts.headers);
+        if !self.mount.sessions.insert(&self.id, origin, &session) {
+            // Two requests opened it at once, and this one comes second.
+            return match self.find() {
+                Found::Here(session) => Ok(session),
+                Found::Foreign | Found::Unknown => Err(not_found()),
+            };
         }
         let (service, sessions, id) = (
             Arc::clone(&self.mount.service),
@@ -134,7 +135,7 @@ impl<S: Service> Exchange<'_, S> {
         let Options {
             max_body, send_timeout, ..
         } = self.mount.options;
-        let Found::Here(session) = self.mount.sessions.find(&self.id, origin_of(&self.parts.headers)) else {
+        let Found::Here(session) = self.find() else {
             return self.said(StatusCode::NOT_FOUND, "there is no such session here");
         };
         let deadline = Instant::now() + send_timeout;
@@ -194,6 +195,31 @@ impl<S: Service> Exchange<'_, S> {
             *answer.body_mut() = Body::from(text.to_owned());
         }
         answer
+    }
+}
+
+/// A response whose body is yet to come.
+struct Begun {
+    answer: Response,
+    session: Arc<Session>,
+    format: Format,
+    streams: bool,
+    lent: Lent,
+}
+
+impl Begun {
+    async fn answer(mut self) -> Response {
+        let refused = self.format.clone();
+        *self.answer.body_mut() = match self.session.attach(self.format, self.streams, self.lent).await {
+            Some(receiver) if self.streams => Body::from_stream(Streamed(receiver)),
+            Some(mut receiver) => Body::from(receiver.next().await.unwrap_or_default()),
+            None => {
+                let prelude = self.streams.then(|| refused.prelude());
+                let pieces = [prelude, Some(refused.wrap(&frame::close(BUSY.0, BUSY.1)))];
+                Body::from_stream(stream::iter(pieces.into_iter().flatten().map(Ok::<_, Infallible>)))
+            }
+        };
+        self.answer
     }
 }
 

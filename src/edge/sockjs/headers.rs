@@ -57,7 +57,7 @@ pub fn bare(status: StatusCode) -> Response<Body> {
 }
 
 /// Gives the cookie back, or a first one.
-pub fn cookie(answer: &mut Response<Body>, asked: &HeaderMap) {
+pub fn cookie(asked: &HeaderMap) -> String {
     let sent = asked
         .get_all(header::COOKIE)
         .iter()
@@ -66,8 +66,7 @@ pub fn cookie(answer: &mut Response<Body>, asked: &HeaderMap) {
         .flat_map(|cookies| cookies.split(';'))
         .find_map(|cookie| cookie.trim().strip_prefix(COOKIE))
         .filter(|value| value.len() <= COOKIE_MOST && value.bytes().all(|letter| letter.is_ascii_graphic()));
-    let cookie = format!("{COOKIE}{}; path=/", own.unwrap_or("dummy"));
-    insert(answer.headers_mut(), header::SET_COOKIE, &cookie);
+    format!("{COOKIE}{}; path=/", own.unwrap_or("dummy"))
 }
 
 /// Lets the page that asked read the answer; whether it may ask at all was decided before.

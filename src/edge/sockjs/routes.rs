@@ -140,14 +140,15 @@ async fn transport<S: Service>(
         return headers::wrong_method(methods);
     }
     let (parts, body) = request.into_parts();
+    let cookie = mount.options.cookie_needed.then(|| headers::cookie(&parts.headers));
     let exchange = Exchange {
-        mount: &mount,
+        mount,
         id: session.into(),
-        parts: &parts,
+        parts,
     };
     let mut answer = exchange.answer(verb, body).await;
-    if mount.options.cookie_needed {
-        headers::cookie(&mut answer, &parts.headers);
+    if let Some(cookie) = cookie {
+        headers::insert(answer.headers_mut(), header::SET_COOKIE, &cookie);
     }
     answer
 }

@@ -6,20 +6,23 @@
 //! A response that is broken off ends the session: what was written to it may be lost, and the protocol has no way to ask. Between two responses
 //! the session lives on for `disconnect_delay`.
 
+mod channel;
+mod receiver;
+
 use std::collections::VecDeque;
-use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use crate::edge::transport::{Lost, Payload, Received, Transport};
+pub use channel::Channel;
+pub use receiver::Receiver;
+
 use crate::http::Lent;
-use crate::sockjs::{Format, frame};
+use crate::sockjs::Format;
 
 /// The words of the protocol.
 const INTERRUPTED: (u16, &str) = (1002, "Connection interrupted");
@@ -28,10 +31,14 @@ pub const BUSY: (u16, &str) = (2010, "Another connection still open");
 /// How long the end of a response that was broken off may take to be noticed.
 const BREAK_OFF: Duration = Duration::from_millis(100);
 
+/// What a message takes besides its text.
+const EACH: usize = size_of::<Utf8Bytes>();
+
 /// What a session may hold, and for how long.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// Octets that wait for the client, and octets that wait for the service. One message more may always be put in where nothing waits.
+    /// Octets that wait for the client, and octets that wait for the service, with what each message takes besides. One message more may always be
+    /// put in where nothing waits.
     pub outbound: usize,
     pub inbound: usize,
     /// Octets of a streaming response.
@@ -51,6 +58,8 @@ pub struct Session {
 }
 
 struct State {
+    /// The open frame has been sent, or never will be.
+    greeted: bool,
     phase: Phase,
     outbound: VecDeque<Utf8Bytes>,
     outbound_size: usize,
@@ -61,10 +70,8 @@ struct State {
     service: Option<Waker>,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Phase {
-    /// The open frame has not been sent.
-    Opening,
     Open,
     Closed(u16, String),
 }
@@ -81,7 +88,8 @@ impl Session {
         Arc::new(Self {
             bounds,
             state: Mutex::new(State {
-                phase: Phase::Opening,
+                greeted: false,
+                phase: Phase::Open,
                 outbound: VecDeque::new(),
                 outbound_size: 0,
                 inbound: VecDeque::new(),
@@ -96,10 +104,7 @@ impl Session {
 
     /// The service's side. Once.
     pub fn channel(self: &Arc<Self>) -> Channel {
-        Channel {
-            session: Arc::clone(self),
-            away: None,
-        }
+        Channel::new(self)
     }
 
     /// Opens a response; `None` when another is open, and stays open for a moment: a client that breaks one off and comes back at once may be heard
@@ -116,14 +121,7 @@ impl Session {
             }
         };
         tokio::time::timeout(BREAK_OFF, attached).await.ok()?;
-        Some(Receiver {
-            session: Arc::clone(self),
-            prelude: streams.then(|| format.prelude()),
-            format,
-            left: if streams { self.bounds.response } else { 0 },
-            heartbeat: None,
-            done: false,
-        })
+        Some(Receiver::new(self, format, streams))
     }
 
     /// Puts a response in, if none is open.
@@ -140,7 +138,7 @@ impl Session {
 
     /// Hands messages from the client in; waits for room until `deadline`. Says why it can't.
     pub async fn push(&self, messages: Vec<String>, deadline: Instant) -> Result<(), Refused> {
-        let size: usize = messages.iter().map(String::len).sum();
+        let size: usize = messages.iter().map(|message| message.len() + EACH).sum();
         loop {
             let room = self.room.notified();
             {
@@ -181,6 +179,7 @@ impl Session {
         {
             let mut state = self.lock();
             if !matches!(state.phase, Phase::Closed(..)) {
+                state.greeted = true;
                 state.retract();
             }
         }
@@ -207,200 +206,6 @@ impl State {
         match &mut self.receiver {
             Attached::Here(_, waker) => waker.take(),
             Attached::Away(_) => None,
-        }
-    }
-}
-
-/// The service's side of a session.
-pub struct Channel {
-    session: Arc<Session>,
-    /// Rings when the client has been away for too long; only made for one that is away.
-    away: Option<Pin<Box<Sleep>>>,
-}
-
-impl Channel {
-    fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<Received> {
-        let delay = self.session.bounds.disconnect_delay;
-        let mut state = self.session.lock();
-        if let Some(message) = state.inbound.pop_front() {
-            state.inbound_size -= message.len();
-            if state.inbound.is_empty() {
-                // An idle session holds no buffer.
-                state.inbound = VecDeque::new();
-            }
-            drop(state);
-            self.session.room.notify_waiters();
-            return Poll::Ready(Received::Message(Payload::Text(message.into())));
-        }
-        if matches!(state.phase, Phase::Closed(..)) {
-            return Poll::Ready(Received::Closed);
-        }
-        keep(&mut state.service, context);
-        match state.receiver {
-            Attached::Here(..) => {
-                self.away = None;
-                Poll::Pending
-            }
-            Attached::Away(since) => {
-                drop(state);
-                let until = since + delay;
-                let timer = self.away.get_or_insert_with(|| Box::pin(sleep_until(until)));
-                if timer.deadline() != until {
-                    timer.as_mut().reset(until);
-                }
-                timer.as_mut().poll(context).map(|()| Received::Closed)
-            }
-        }
-    }
-
-    fn poll_write(&mut self, message: &mut Option<Utf8Bytes>, context: &mut Context<'_>) -> Poll<Result<(), Lost>> {
-        let mut state = self.session.lock();
-        if matches!(state.phase, Phase::Closed(..)) {
-            return Poll::Ready(Err(Lost));
-        }
-        let size = message.as_ref().map_or(0, |message| message.len());
-        if !state.outbound.is_empty() && state.outbound_size + size > self.session.bounds.outbound {
-            keep(&mut state.service, context);
-            return Poll::Pending;
-        }
-        state.outbound_size += size;
-        state.outbound.extend(message.take());
-        wake(state, State::receiver);
-        Poll::Ready(Ok(()))
-    }
-
-    /// Waits until a response has taken everything, the close frame included. One that is away will ask for it.
-    fn poll_taken(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.session.lock();
-        match state.receiver {
-            Attached::Away(_) => Poll::Ready(()),
-            Attached::Here(..) => {
-                keep(&mut state.service, context);
-                Poll::Pending
-            }
-        }
-    }
-}
-
-impl Transport for Channel {
-    async fn receive(&mut self) -> Received {
-        poll_fn(|context| self.poll_receive(context)).await
-    }
-
-    async fn write(&mut self, message: Payload) -> Result<(), Lost> {
-        let mut message = Some(match message {
-            Payload::Text(text) => text,
-            // SockJS has text alone.
-            Payload::Binary(bytes) => String::from_utf8_lossy(&bytes).into_owned().into(),
-        });
-        poll_fn(|context| self.poll_write(&mut message, context)).await
-    }
-
-    /// The response takes what is written by itself.
-    async fn flush(&mut self) -> Result<(), Lost> {
-        Ok(())
-    }
-
-    fn retract(&mut self) {
-        self.session.lock().retract();
-    }
-
-    async fn close(&mut self, code: u16, reason: &str) {
-        self.session.close(code, reason);
-        poll_fn(|context| self.poll_taken(context)).await;
-    }
-}
-
-impl Drop for Channel {
-    /// The service is gone. A response that still has not taken its last frame belongs to a client that doesn't read.
-    fn drop(&mut self) {
-        self.session.interrupt();
-        if let Attached::Here(lent, _) = &self.session.lock().receiver {
-            lent.cut();
-        }
-    }
-}
-
-/// The client's side: one response. Dropped before its end, it ends the session.
-pub struct Receiver {
-    session: Arc<Session>,
-    format: Format,
-    prelude: Option<String>,
-    /// Octets that this response may yet take; a poll takes one frame.
-    left: usize,
-    heartbeat: Option<Pin<Box<Sleep>>>,
-    done: bool,
-}
-
-impl Receiver {
-    /// The next piece of the response, wrapped; `None` at its end.
-    pub async fn next(&mut self) -> Option<String> {
-        poll_fn(|context| self.poll_next(context)).await
-    }
-
-    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<String>> {
-        if let Some(prelude) = self.prelude.take() {
-            return Poll::Ready(Some(prelude));
-        }
-        if self.done {
-            return Poll::Ready(None);
-        }
-        let Some((text, is_last)) = self.take(context) else {
-            return Poll::Pending;
-        };
-        let wrapped = self.format.wrap(&text);
-        self.heartbeat = None;
-        self.left = self.left.saturating_sub(wrapped.len());
-        if is_last || self.left == 0 {
-            self.done = true;
-            self.detach();
-        }
-        Poll::Ready(Some(wrapped))
-    }
-
-    /// The next frame, and whether it ends the session.
-    fn take(&mut self, context: &mut Context<'_>) -> Option<(String, bool)> {
-        let mut state = self.session.lock();
-        if state.phase == Phase::Opening {
-            state.phase = Phase::Open;
-            return Some((frame::OPEN.to_owned(), false));
-        }
-        if !state.outbound.is_empty() {
-            // An idle session holds no buffer.
-            let messages = std::mem::take(&mut state.outbound);
-            state.outbound_size = 0;
-            wake(state, |state| state.service.take());
-            return Some((frame::messages(messages.iter().map(Utf8Bytes::as_str)), false));
-        }
-        if let Phase::Closed(code, reason) = &state.phase {
-            return Some((frame::close(*code, reason), true));
-        }
-        if let Attached::Here(_, waker) = &mut state.receiver {
-            keep(waker, context);
-        }
-        drop(state);
-        let every = self.session.bounds.heartbeat;
-        let timer = self
-            .heartbeat
-            .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + every)));
-        let rang = timer.as_mut().poll(context).is_ready();
-        rang.then(|| (frame::HEARTBEAT.to_owned(), false))
-    }
-
-    /// The response is whole: the next one may be opened.
-    fn detach(&self) {
-        let mut state = self.session.lock();
-        state.receiver = Attached::Away(Instant::now());
-        wake(state, |state| state.service.take());
-        self.session.left.notify_waiters();
-    }
-}
-
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        if !self.done {
-            self.session.interrupt();
-            self.detach();
         }
     }
 }
