@@ -26,14 +26,16 @@ async function story(url, user) {
     const page = context.pages()[0];
     await page.goto(`${url}/`);
     await page.evaluate(readers, { url, user });
-    await tell(page, url, user);
+    const example = await context.newPage();
+    await example.goto(`${new URL('../../examples/sse.html', import.meta.url)}?${new URLSearchParams({ server: url, user: `${user}2` })}`);
+    await tell(page, url, user, example);
   } finally {
     await context.close();
     await rm(folder, { recursive: true, force: true, maxRetries: 5 });
   }
 }
 
-async function tell(page, url, user) {
+async function tell(page, url, user, example) {
   const api = new Api(url, user);
   const publish = async (data) => (await api.publish({ receiver: user, data })).id;
   const got = (reader) => page.evaluate((reader) => window.readers[reader].got, reader);
@@ -59,6 +61,12 @@ async function tell(page, url, user) {
   const again = (await got('source')).find((event) => event.attempt === 2);
   equal('the id to resume behind, after an attempt more', again.lastEventId, '1');
   await page.evaluate((ids) => window.confirm_(ids), [first]);
+  const shown = async (data) => {
+    const { id } = await api.publish({ receiver: `${user}2`, data });
+    await example.locator(`li[data-id="${id}"]`).waitFor();
+    equal('what the example shows', await example.locator(`li[data-id="${id}"]`).allTextContents(), [data]);
+  };
+  await shown(HTML);
   say('READY');
 
   await ask('KILL', 'KILLED');
@@ -76,7 +84,28 @@ async function tell(page, url, user) {
   await page.evaluate((ids) => window.confirm_(ids), missed);
   const last = await publish('the last');
   await both([last]);
+  await shown('after the restart');
+  await confirmed(url, `${user}2`);
+  equal('the title of the example', await example.title(), 'Notifications by server-sent events');
   equal('the title', (await page.title()).includes('owned'), false);
+}
+
+/** Waits until nothing of this user waits to be confirmed: a stream that is opened anew gets nothing. */
+async function confirmed(url, user) {
+  const look = async () => {
+    for (;;) {
+      const answer = await fetch(`${url}/sse/notify`, { headers: { Authorization: user } });
+      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+      let text = '';
+      // The place where it begins comes behind the first page of the inbox is read, and before what is in it.
+      while (!/^id: /m.test(text)) text += (await reader.read()).value;
+      const marker = await new Api(url, user).publish({ everyone: true, data: 'a mark' });
+      while (!text.includes(marker.id)) text += (await reader.read()).value;
+      await reader.cancel();
+      if (!text.includes('"replayed":true')) return;
+    }
+  };
+  await within('the confirmation of all that the example showed', look());
 }
 
 /** What a page does, in the page. */
