@@ -23,7 +23,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{Query, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use self::stream::{Fate, pipe};
@@ -41,6 +41,10 @@ const LAST_EVENT_ID: &str = "last-event-id";
 const LEAST_RETRY: Duration = Duration::from_secs(1);
 
 pub async fn notify(State(edge): State<Arc<Edge>>, request: Request) -> Response {
+    if request.method() == Method::HEAD {
+        // It would open a session, and use up a ticket.
+        return StatusCode::METHOD_NOT_ALLOWED.into_response();
+    }
     let (parts, _) = request.into_parts();
     open(&edge, &parts).await.unwrap_or_else(IntoResponse::into_response)
 }
