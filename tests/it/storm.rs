@@ -143,8 +143,9 @@ async fn a_node_that_comes_back_has_all_its_clients_back_and_fails_no_publish() 
         waited / admitted.max(1.0)
     );
     println!("longest from CONNECT to CONNECTED: {:?}", seen.longest_wait());
+    let gave_up = seen.gave_up.load(SeqCst);
     println!(
-        "tries of clients that were refused or broke off: {}",
+        "tries of clients that were refused or broke off: {}, and those of them that waited for 15 s: {gave_up}",
         seen.refused.load(SeqCst)
     );
     println!(
@@ -179,7 +180,11 @@ async fn a_node_that_comes_back_has_all_its_clients_back_and_fails_no_publish() 
     );
     assert!(times.len() > 20, "there was load during the storm");
     assert_eq!(seen.told_twice(), Vec::<String>::new());
-    assert_eq!(admitted, clients as f64, "each came in once");
+    let once_and_at_most_again = clients as f64..=(clients + gave_up) as f64;
+    assert!(
+        once_and_at_most_again.contains(&admitted),
+        "each came in once, but for {gave_up} who went away before: {admitted}"
+    );
 }
 
 /// Half of the clients lose their node for good; they go to the one that holds the other half, which keeps what it has.

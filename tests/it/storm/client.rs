@@ -42,6 +42,8 @@ pub struct Seen {
     pub deliveries: Mutex<Vec<Heard>>,
     /// Connections that were refused or broke off before they were subscribed, those that were sent away among them.
     pub refused: AtomicUsize,
+    /// Those of them whose clients had waited for as long as they wait.
+    pub gave_up: AtomicUsize,
     /// Deliveries of a further attempt.
     pub again: AtomicUsize,
     longest_wait_ms: AtomicU64,
@@ -63,6 +65,7 @@ impl Seen {
             changed: Notify::new(),
             deliveries: Mutex::default(),
             refused: AtomicUsize::new(0),
+            gave_up: AtomicUsize::new(0),
             again: AtomicUsize::new(0),
             longest_wait_ms: AtomicU64::new(0),
         }
@@ -102,6 +105,7 @@ impl Seen {
         timeout(PATIENCE, gone).await.expect("they see that the node is gone");
         self.longest_wait_ms.store(0, SeqCst);
         self.refused.store(0, SeqCst);
+        self.gave_up.store(0, SeqCst);
     }
 
     pub fn heard(&self) -> usize {
@@ -140,7 +144,10 @@ impl Client {
         let (mut session, mut attempt, mut last_seq, mut node) = (0, 0, 0, 0);
         loop {
             let opened = timeout(CONNECT, self.open(&self.addresses[node], last_seq, seen)).await;
-            let told = match opened.unwrap_or_else(|_| bail!("no answer")) {
+            let told = match opened.unwrap_or_else(|_| {
+                seen.gave_up.fetch_add(1, SeqCst);
+                bail!("no answer")
+            }) {
                 Ok((stream, partial)) => {
                     session += 1;
                     attempt = 0;
