@@ -119,6 +119,8 @@ impl Sqlite {
         let readers = SqlitePoolOptions::new()
             .max_connections(config.readers)
             .acquire_timeout(timeout)
+            // Thousands who come back at once wait here for their pages: a line in the log for each of them would help nobody.
+            .acquire_slow_threshold(timeout)
             .connect_with(options.pragma("query_only", "on"))
             .await
             .map_err(refused)?;
