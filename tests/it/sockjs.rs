@@ -1,9 +1,13 @@
 //! SockJS, rule by rule (protocol 0.3.3), by subject: first the protocol on the services that echo, then what the sessions of this product make of
 //! it, then those who mean no good.
 
+mod bounds;
+mod client;
 mod closing;
 mod cookies;
+mod delay;
 mod encoding;
+mod foreign;
 mod greeting;
 mod htmlfile;
 mod iframe;
@@ -11,6 +15,8 @@ mod info;
 mod jsonp;
 mod keepalive;
 mod live;
+mod places;
+mod stomp;
 mod streaming;
 mod urls;
 mod websocket;

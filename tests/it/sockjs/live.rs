@@ -1,6 +1,7 @@
 //! One HTTP connection, octet by octet: responses that go on, requests that are broken off, and paths that no client library would send.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -16,6 +17,8 @@ pub struct Live {
     pub status: u16,
     pub headers: HashMap<String, String>,
     length: Length,
+    /// A request was sent, and the head of its answer has not been read.
+    asked: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +52,7 @@ impl Live {
             status: 0,
             headers: HashMap::new(),
             length: Length::Over,
+            asked: false,
         }
     }
 
@@ -62,6 +66,7 @@ impl Live {
             head += &format!("Content-Length: {}\r\n", body.len());
         }
         self.write(&format!("{head}\r\n{body}")).await;
+        self.asked = true;
     }
 
     /// The same, and the head and the whole body of its answer.
@@ -89,6 +94,7 @@ impl Live {
             }
             assert!(self.more().await, "closed instead of an answer");
         };
+        self.asked = false;
         let head = String::from_utf8(head).expect("a head is text");
         let mut lines = head.trim_end().split("\r\n");
         let line = lines.next().expect("a status line");
@@ -140,6 +146,24 @@ impl Live {
         String::from_utf8(std::mem::take(&mut self.body)).expect("bodies are text")
     }
 
+    /// Nothing comes for so long, and the connection stays open.
+    pub async fn is_silent_for(&mut self, time: Duration) {
+        let mut next = [0; 64];
+        let came = tokio::time::timeout(time, self.stream.read(&mut next)).await;
+        assert!(came.is_err(), "{came:?}: {}", String::from_utf8_lossy(&next));
+    }
+
+    /// The server has broken it off, though nothing is read: what is sent there comes back as a reset.
+    pub async fn is_gone(&mut self) {
+        within("the end of the connection", async {
+            let mut tick = tokio::time::interval(Duration::from_millis(20));
+            while self.stream.write_all(b"x").await.is_ok() {
+                tick.tick().await;
+            }
+        })
+        .await;
+    }
+
     /// The server closes, or breaks off; what came before is not looked at.
     pub async fn is_closed(&mut self) {
         within("the close", async { while self.more().await {} }).await;
@@ -147,6 +171,10 @@ impl Live {
 
     /// One more piece of the body; false at its end.
     async fn piece(&mut self) -> bool {
+        if self.asked {
+            self.head().await;
+            assert_eq!(self.status, 200);
+        }
         loop {
             match self.length {
                 Length::Over | Length::Left(0) => {
