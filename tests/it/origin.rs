@@ -119,7 +119,7 @@ async fn an_origin_is_compared_whole_and_only_with_the_list_and_the_host() {
 
 /// Each way into a session, and each way to read or write one that is there.
 #[tokio::test]
-async fn a_page_of_another_site_gets_nowhere_over_sockjs() {
+async fn a_page_of_another_site_gets_nowhere_over_sockjs_or_as_a_source_of_events() {
     let server = strict().await;
     let session = "/stomp-ws/000/a-session-of-the-shop";
     let open = server.post(&format!("{session}/xhr"), &[("Origin", SHOP)], "").await;
@@ -150,6 +150,8 @@ async fn a_page_of_another_site_gets_nowhere_over_sockjs() {
                 );
             }
         }
+        let events = server.get("/sse/notify", &headers).await;
+        assert_eq!((events.status, allowed(&events)), (403, None), "{}", events.text);
         let info = server.get("/stomp-ws/info", &headers).await;
         assert_eq!((info.status, allowed(&info)), (403, None));
         let upgrade = [
