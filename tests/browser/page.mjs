@@ -4,69 +4,26 @@
  *     node page.mjs http://127.0.0.1:2025 test1 /tmp/pictures
  */
 
-import { execFileSync } from 'node:child_process';
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { chromium } from 'playwright-core';
-import { Api, PATIENCE, ask, equal, fail, run, say, within } from './story.mjs';
+import { Api, ask, equal, fail, run, say, within } from './story.mjs';
+import { AWAY, Browser } from './chromium.mjs';
 
-const FLAGS = [
-  '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-  '--disable-component-update', '--disable-sync',
-];
 const HTML = '<img src=x onerror="document.title=\'owned\'"><script>document.title="owned"</script><b>bold</b> &amp; \u{1F600}';
 
-/** What the pages said and asked for that no page of ours should. */
-const complaints = [];
-/** What the browser itself complains of, and is expected to: patterns, while they are. */
-let expected = [];
-
 async function story(url, user, pictures) {
-  const folder = await mkdtemp(join(tmpdir(), 'quick-notify-chromium-'));
-  const executablePath = execFileSync('which', ['chromium'], { encoding: 'utf8' }).trim();
-  const context = await chromium.launchPersistentContext(folder, {
-    executablePath, args: FLAGS, viewport: { width: 1280, height: 860 }, colorScheme: 'light', timeout: 60_000,
-  });
-  context.setDefaultTimeout(PATIENCE);
-  context.on('request', (request) => {
-    if (new URL(request.url()).origin !== url) complaints.push(`a request to ${request.url()}`);
-  });
-  await context.addInitScript(() => {
-    document.addEventListener('securitypolicyviolation', (event) => console.error(`policy violated: ${event.violatedDirective} ${event.blockedURI}`));
-  });
-  const open = async (page, size) => {
-    watch(page, url);
-    if (size) await page.setViewportSize(size);
+  const browser = new Browser([url]);
+  await browser.tell(pictures, async () => {
+    const page = browser.context.pages()[0];
+    browser.watch(page);
     await page.goto(`${url}/`);
-    return new Tab(page);
-  };
-  try {
-    const tab = await open(context.pages()[0]);
     const api = new Api(url, user);
-    const publish = async (data) => (await api.publish({ receiver: user, data })).id;
-    await mkdir(pictures, { recursive: true });
-    for (const [name, chapter] of Object.entries(chapters)) {
-      await chapter({ tab, api, publish, user, url, pictures, open: async (size) => open(await context.newPage(), size) });
-      equal(`what went wrong in “${name}”`, complaints, []);
-      say(`DONE ${name}`);
-    }
-  } catch (error) {
-    await context.pages()[0].screenshot({ path: join(pictures, 'failed.png') }).catch(() => {});
-    for (const complaint of complaints) console.error(`complaint: ${complaint}`);
-    throw error;
-  } finally {
-    await context.close();
-    await rm(folder, { recursive: true, force: true, maxRetries: 5 });
-  }
-}
-
-function watch(page, url) {
-  const complain = (text) => expected.some((pattern) => pattern.test(text)) || complaints.push(text);
-  page.on('console', (message) => ['error', 'warning'].includes(message.type()) && complain(`${message.type()}: ${message.text()}`));
-  page.on('pageerror', (error) => complain(`exception: ${error.message} ${error.stack}`));
-  page.on('websocket', (socket) => socket.url().startsWith(url.replace(/^http/, 'ws')) || complain(`a WebSocket to ${socket.url()}`));
-  page.on('dialog', (dialog) => complain(`a dialog: ${dialog.message()}`));
+    const about = {
+      tab: new Tab(page), api, user, url, pictures, browser,
+      publish: async (data) => (await api.publish({ receiver: user, data })).id,
+      open: async (size) => new Tab(await browser.open(`${url}/`, size)),
+    };
+    return Object.fromEntries(Object.entries(chapters).map(([name, chapter]) => [name, () => chapter(about)]));
+  });
 }
 
 /** A tab with the page, by what a person sees of it. */
@@ -206,8 +163,8 @@ const chapters = {
     await tab.$('#to').fill(user);
   },
 
-  async 'shows what is wrong, and where'({ tab }) {
-    expected = [/Failed to load resource: the server responded with a status of 400/];
+  async 'shows what is wrong, and where'({ tab, browser }) {
+    browser.expected = [/Failed to load resource: the server responded with a status of 400/];
     await tab.$('#type').selectOption('');
     await tab.$('#type-name').fill('NO_SUCH');
     await tab.$('#data').fill('{"order": 42');
@@ -228,7 +185,7 @@ const chapters = {
     await tab.$('#to').fill('');
     await tab.$('#send').click();
     await tab.shows('#receipt', 'To whom?');
-    expected = [];
+    browser.expected = [];
   },
 
   async 'shows HTML as the text that it is'({ tab, api, user, publish }) {
@@ -330,14 +287,14 @@ const chapters = {
     await other.page.close();
   },
 
-  async 'comes back after the server died, with nothing lost and nothing twice'({ tab, publish, api, user }) {
+  async 'comes back after the server died, with nothing lost and nothing twice'({ tab, publish, api, user, browser }) {
     await tab.$('#clear').click();
     await tab.autoConfirm(false);
     const [seen, sure] = [await publish('Seen before the crash'), await publish('Confirmed before the crash')];
     await tab.shown(sure);
     await tab.live(sure).locator('.confirm').click();
     await tab.confirmed(sure); // which shows only when the record has it
-    expected = [/ERR_CONNECTION_REFUSED/, /WebSocket connection to .* failed/, /ERR_CONNECTION_RESET/, /ERR_EMPTY_RESPONSE/];
+    browser.expected = AWAY;
     const accepted = await publish('Accepted just before the crash');
     await ask('KILL', 'KILLED');
     await tab.shows('#state-text', /^(Reconnecting in|Connecting)/);
@@ -346,7 +303,7 @@ const chapters = {
     await ask('RESTART', 'RESTARTED');
     const after = await publish('Published after it');
     await tab.shows('#state-text', `Connected as ${user}`);
-    expected = [];
+    browser.expected = [];
     const all = [seen, sure, accepted, after];
     for (const id of all) await tab.shown(id);
     await tab.autoConfirm(true);

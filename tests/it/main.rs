@@ -4,6 +4,7 @@ mod admission;
 mod architecture;
 mod auth;
 mod bad_input;
+mod bell;
 mod checker;
 mod cli;
 mod clients;

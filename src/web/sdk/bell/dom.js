@@ -44,7 +44,7 @@ const PATHS = {
 /** @param {keyof typeof PATHS} name */
 export function icon(name) {
   const svg = document.createElementNS(SVG, 'svg');
-  for (const [key, value] of Object.entries({ viewBox: '0 0 24 24', 'aria-hidden': 'true', class: `icon ${name}` })) svg.setAttribute(key, value);
+  for (const [key, value] of Object.entries({ viewBox: '0 0 24 24', 'aria-hidden': 'true', class: `icon icon-${name}` })) svg.setAttribute(key, value);
   for (const d of PATHS[name]) svg.appendChild(document.createElementNS(SVG, 'path')).setAttribute('d', d);
   return svg;
 }

@@ -39,6 +39,7 @@ export class Panel {
   element;
   /** @type {Map<string, Item>} by id, as they stand in the list */ #items = new Map();
   /** @type {string | null} the item in the order of Tab */ #current = null;
+  /** The list was still on its way when the focus came: the first item is to have it. */ #awaitsItems = false;
   /** @type {Words | null} */ #words = null;
   /** @type {import('./item.js').Render | null} */ #render = null;
   #acts;
@@ -82,7 +83,7 @@ export class Panel {
       part: 'panel', class: 'panel', id: 'panel', role: 'dialog', 'aria-labelledby': 'title', tabindex: '-1', onkeydown: this.#pressed,
     }, [
       element('div', { part: 'head', class: 'head' }, [
-        element('div', { class: 'titles' }, [this.#title, this.#state]), this.#markAll, this.#close,
+        this.#title, this.#markAll, this.#close, this.#state,
       ]),
       this.#notice, this.#body,
     ]);
@@ -95,7 +96,9 @@ export class Panel {
 
   /** Where the focus goes at opening. */
   focus() {
-    (this.#item(this.#current)?.article ?? this.#articles()[0] ?? this.element).focus({ preventScroll: true });
+    const item = this.#item(this.#current)?.article ?? this.#articles()[0];
+    this.#awaitsItems = !item;
+    (item ?? this.element).focus({ preventScroll: true });
   }
 
   scrollToTop() {
@@ -108,6 +111,7 @@ export class Panel {
     const { words, feed } = view;
     this.#showHead(view);
     this.#showNotice(view);
+    const last = this.#articles().at(-1);
     this.#showList(view);
 
     const isEmpty = !feed?.rows.all.length;
@@ -120,7 +124,11 @@ export class Panel {
     const isFull = Boolean(feed?.rows.isFull);
     const foot = /** @type {HTMLElement} */ (this.#more.parentElement);
     const wantsMore = !isEmpty && !isFull && Boolean(feed?.hasMore);
-    if (!wantsMore && this.#hasFocus(this.#more)) (this.#articles().at(-1) ?? this.element).focus();
+    if (!wantsMore && this.#hasFocus(this.#more)) {
+      // Reading goes on with the first that it brought.
+      const articles = this.#articles();
+      (articles[articles.indexOf(/** @type {HTMLElement} */ (last)) + 1] ?? articles.at(-1) ?? this.element).focus();
+    }
     foot.hidden = !wantsMore;
     say(this.#more, words.say(feed?.loadingMore ? 'loading' : 'more'));
     attribute(this.#more, 'aria-disabled', String(Boolean(feed?.loadingMore)));
@@ -196,6 +204,7 @@ export class Panel {
     this.#items = items;
     if (this.#current === null || !items.has(this.#current)) this.#current = rows[0]?.id ?? null;
     for (const [id, item] of items) item.current = id === this.#current;
+    if (this.#awaitsItems && items.size && this.#hasFocus(this.element)) this.focus();
   }
 
   /** Takes items away; if the focus was in one of them, the nearest that stays has it. @param {string[]} ids */

@@ -87,11 +87,10 @@ button { font: inherit; color: inherit; cursor: pointer; border: 0; background: 
 }
 .panel:focus { outline: none; }
 :host(:not([open])) .panel { display: none; }
-.head { display: flex; align-items: center; gap: .15rem .35rem; padding: .65rem .5rem .6rem 1rem; border-bottom: 1px solid var(--line); }
-.titles { flex: 1 1 0; min-width: min-content; }
+.head { display: flex; flex-wrap: wrap; align-items: center; gap: 0 .35rem; padding: .45rem .5rem .55rem 1rem; border-bottom: 1px solid var(--line); }
 @container (max-width: 21rem) { .mark-all span { display: none; } }
-.title { display: block; font-weight: 650; font-size: 1.02em; letter-spacing: -.005em; overflow-wrap: anywhere; }
-.state { display: flex; flex-wrap: wrap; align-items: center; gap: .1rem .4rem; font-size: .8em; color: var(--dim); font-variant-numeric: tabular-nums; }
+.title { flex: 1 1 0; min-width: min-content; font-weight: 650; font-size: 1.02em; letter-spacing: -.005em; overflow-wrap: anywhere; }
+.state { flex: 1 0 100%; display: flex; align-items: center; gap: .4rem; min-width: 0; font-size: .8em; color: var(--dim); font-variant-numeric: tabular-nums; }
 .state .dot { flex: none; width: .5rem; height: .5rem; border-radius: 50%; background: currentColor; }
 .state[data-state=connected] { color: var(--good); }
 .state[data-state=connecting], .state[data-state=waiting] { color: var(--warn); }
@@ -99,7 +98,7 @@ button { font: inherit; color: inherit; cursor: pointer; border: 0; background: 
 .plain { min-height: 2rem; padding: .2rem .6rem; border-radius: 8px; font-size: .87em; font-weight: 550; color: var(--accent); display: inline-flex; align-items: center; gap: .35rem; }
 .plain:hover { background: var(--hover); }
 .plain[aria-disabled=true] { color: var(--dim); cursor: default; background: none; }
-.state .plain { min-height: 1.6rem; padding: 0 .4rem; font-size: 1em; text-decoration: underline; text-underline-offset: 2px; }
+.state .plain { min-height: 1.6rem; margin-block: -.2rem; white-space: nowrap; padding: 0 .4rem; font-size: 1em; text-decoration: underline; text-underline-offset: 2px; }
 .square { display: grid; place-items: center; width: 2rem; height: 2rem; border-radius: 8px; color: var(--dim); }
 .square:hover { background: var(--hover); color: var(--text); }
 .notice {
