@@ -150,7 +150,8 @@ async fn a_page_of_another_site_gets_nowhere_over_sockjs_or_as_a_source_of_event
                 );
             }
         }
-        let events = server.get("/sse/notify", &headers).await;
+        let with_token = [&headers[..], &[("Authorization", "some token")]].concat();
+        let events = server.get("/sse/notify", &with_token).await;
         assert_eq!((events.status, allowed(&events)), (403, None), "{}", events.text);
         let info = server.get("/stomp-ws/info", &headers).await;
         assert_eq!((info.status, allowed(&info)), (403, None));
