@@ -16,6 +16,20 @@ const FLAGS = [
   '--disable-component-update', '--disable-sync',
 ];
 
+/** Runs `story(context)` in one of its own, without a window and with an empty profile, and closes it. */
+export async function inChromium(options, story) {
+  const folder = await mkdtemp(join(tmpdir(), 'quick-notify-chromium-'));
+  const executablePath = execFileSync('which', ['chromium'], { encoding: 'utf8' }).trim();
+  const context = await chromium.launchPersistentContext(folder, { executablePath, args: FLAGS, timeout: 60_000, ...options });
+  context.setDefaultTimeout(PATIENCE);
+  try {
+    return await story(context);
+  } finally {
+    await context.close();
+    await rm(folder, { recursive: true, force: true, maxRetries: 5 });
+  }
+}
+
 export class Browser {
   /** What the pages said and asked for that no page of ours should. */
   complaints = [];
@@ -29,34 +43,32 @@ export class Browser {
 
   /** Tells each chapter; what goes wrong is pictured. @param {(browser: Browser) => Promise<Record<string, () => Promise<void>>>} chapters */
   async tell(pictures, chapters) {
-    const folder = await mkdtemp(join(tmpdir(), 'quick-notify-chromium-'));
-    const executablePath = execFileSync('which', ['chromium'], { encoding: 'utf8' }).trim();
-    const context = (this.context = await chromium.launchPersistentContext(folder, {
-      executablePath, args: FLAGS, viewport: { width: 1280, height: 860 }, colorScheme: 'light', locale: 'en-US', timeout: 60_000,
-    }));
-    context.setDefaultTimeout(PATIENCE);
+    await inChromium({ viewport: { width: 1280, height: 860 }, colorScheme: 'light', locale: 'en-US' }, async (context) => {
+      this.context = context;
+      await this.#prepare(context);
+      try {
+        await mkdir(pictures, { recursive: true });
+        for (const [name, chapter] of Object.entries(await chapters(this))) {
+          await chapter();
+          equal(`what went wrong in “${name}”`, this.complaints, []);
+          say(`DONE ${name}`);
+        }
+      } catch (error) {
+        const pages = context.pages();
+        for (const [index, page] of pages.entries()) await page.screenshot({ path: join(pictures, `failed-${index}.png`) }).catch(() => {});
+        for (const complaint of this.complaints) console.error(`complaint: ${complaint}`);
+        throw error;
+      }
+    });
+  }
+
+  #prepare(context) {
     context.on('request', (request) => {
       if (!this.origins.includes(new URL(request.url()).origin)) this.complaints.push(`a request to ${request.url()}`);
     });
-    await context.addInitScript(() => {
+    return context.addInitScript(() => {
       document.addEventListener('securitypolicyviolation', (event) => console.error(`policy violated: ${event.violatedDirective} ${event.blockedURI}`));
     });
-    try {
-      await mkdir(pictures, { recursive: true });
-      for (const [name, chapter] of Object.entries(await chapters(this))) {
-        await chapter();
-        equal(`what went wrong in “${name}”`, this.complaints, []);
-        say(`DONE ${name}`);
-      }
-    } catch (error) {
-      const pages = context.pages();
-      for (const [index, page] of pages.entries()) await page.screenshot({ path: join(pictures, `failed-${index}.png`) }).catch(() => {});
-      for (const complaint of this.complaints) console.error(`complaint: ${complaint}`);
-      throw error;
-    } finally {
-      await context.close();
-      await rm(folder, { recursive: true, force: true, maxRetries: 5 });
-    }
   }
 
   /** A further tab at this address. @param {string} address @param {{width: number, height: number}} [size] */

@@ -1,6 +1,10 @@
 //! Clients that nobody here wrote, and the one that the server serves, each in the language of its users: they take, confirm, reconnect
 //! and get what they missed. The stories stand in `tests/browser`, beside the packages that they are told with.
 
+mod java;
+mod sockjs;
+mod today;
+
 use crate::harness::{Cluster, Server};
 use crate::programs::{SETTINGS, node, python};
 

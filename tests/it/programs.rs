@@ -79,12 +79,14 @@ fn browser() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser")
 }
 
-async fn found(program: &str) -> bool {
+/// Whether the machine has it.
+pub async fn found(program: &str) -> bool {
     let looked = Command::new(program).arg("--version").output().await;
     looked.is_ok_and(|looked| looked.status.success())
 }
 
-async fn run(server: &mut Server, mut command: Command, arguments: &[&str]) -> End {
+/// Any program that speaks those lines; `arguments` come behind the server's address.
+pub async fn run(server: &mut Server, mut command: Command, arguments: &[&str]) -> End {
     let mut child = command
         .arg(server.url())
         .args(arguments)
