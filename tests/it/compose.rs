@@ -8,6 +8,7 @@ mod image;
 mod nodes;
 mod servers;
 mod start;
+mod sticky;
 mod watching;
 
 use std::collections::BTreeSet;

@@ -69,7 +69,11 @@ fn its_bounds_hold_what_the_nodes_promise() {
         .into_iter()
         .map(|(name, _)| format!("{name} {name}:2025"))
         .collect();
-    assert_eq!(said("server"), nodes);
+    assert_eq!(
+        said("server"),
+        [&nodes[..], &nodes].concat(),
+        "with and without SockJS sessions"
+    );
     assert_eq!(said("bind"), [":2025", ":8404"]);
     let waits: Vec<_> = service["depends_on"]
         .as_object()
@@ -103,6 +107,12 @@ fn its_bounds_hold_what_the_nodes_promise() {
                 "{timeout} ends before the node has answered"
             );
         }
+    }
+    for timeout in ["timeout client", "timeout server"] {
+        assert!(
+            milliseconds(timeout) > 2 * config.edge.sockjs.heartbeat_ms,
+            "{timeout} ends an idle SockJS session"
+        );
     }
     let each = config.edge.max_connections + config.http.max_connections;
     assert!(

@@ -8,6 +8,7 @@
 mod haproxy;
 mod mariadb;
 mod nats;
+mod nginx;
 mod postgres;
 mod process;
 mod redis;
@@ -16,6 +17,7 @@ mod template;
 pub use haproxy::{HaProxy, haproxy};
 pub use mariadb::MariaDb;
 pub use nats::{Nats, NatsCluster};
+pub use nginx::{Nginx, nginx, temporary};
 pub use postgres::Postgres;
 pub use process::free_port;
 pub use redis::Redis;
