@@ -31,16 +31,6 @@ async fn the_close_is_told_as_often_as_it_is_asked_for() {
     second.ends().await;
 }
 
-/// However quickly the service closes.
-#[tokio::test]
-async fn the_open_frame_is_always_first() {
-    let server = Server::start().await;
-    for _ in 0..50 {
-        let session = open(&server, CLOSE).await;
-        assert_eq!(poll(&server, &session).await, AWAY);
-    }
-}
-
 /// And the first goes on.
 #[tokio::test]
 async fn a_second_receiver_is_refused() {
