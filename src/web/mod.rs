@@ -1,9 +1,13 @@
 //! The page at `/`, and the browser client with its bell below `/sdk/`, from within the binary: it works offline, and there is nothing to build.
+//!
+//! A browser asks each time whether a file is still the same, by its `ETag`: after an update nobody runs modules of two versions, and
+//! as long as there is none, nothing is sent twice.
 
 use axum::Router;
-use axum::http::{HeaderName, HeaderValue, header};
-use axum::response::{IntoResponse, Redirect};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
+use sha2::{Digest, Sha256};
 
 macro_rules! files {
     ($($path:literal => $file:literal as $mime:literal;)*) => {
@@ -65,13 +69,38 @@ const OLD_PAGE: &str = "/stomp-websocket-sockjs.html";
 pub fn routes() -> Router {
     let routes = Router::new().route(OLD_PAGE, get(|| async { Redirect::permanent("/") }));
     FILES.iter().fold(routes, |routes, (path, text, mime)| {
-        routes.route(path, get(move || serve(text, mime)))
+        let etag = etag(text);
+        routes.route(path, get(async move |asked: HeaderMap| serve(text, mime, etag, &asked)))
     })
 }
 
-async fn serve(text: &'static str, mime: &'static str) -> impl IntoResponse {
-    let mut response = text.into_response();
+/// The same on every node of a version.
+fn etag(text: &str) -> HeaderValue {
+    let digest = Sha256::digest(text);
+    let tag: String = digest[..12].iter().map(|octet| format!("{octet:02x}")).collect();
+    HeaderValue::try_from(format!("\"{tag}\"")).expect("quoted hex digits")
+}
+
+/// Whether the browser has this very file (RFC 9110, 13.1.2: the weak comparison).
+fn has(asked: &HeaderMap, etag: &HeaderValue) -> bool {
+    let known = asked
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    known
+        .flat_map(|list| list.split(','))
+        .map(str::trim)
+        .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag).as_bytes() == etag.as_bytes())
+}
+
+fn serve(text: &'static str, mime: &'static str, etag: HeaderValue, asked: &HeaderMap) -> Response {
+    let mut response = if has(asked, &etag) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        text.into_response()
+    };
     let headers = response.headers_mut();
+    headers.insert(header::ETAG, etag);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(mime));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -19,7 +19,29 @@ const CHECKS = ['--strict', '--target', 'es2022', '--module', 'nodenext', '--lib
 
 /** JSDoc has no words for these. */
 const ADDED = {
-  'bell.d.ts': `declare global {
+  'error.d.ts': `export interface NotifyError {
+    /** Of the HTTP answer that refused. */
+    status?: number;
+    /** The field of the request that was wrong. */
+    field?: string;
+    /** What the server's ERROR frame says beside the message. */
+    detail?: string;
+    /** The topic that was refused. */
+    destination?: string;
+    /** The notification whose handler failed. */
+    id?: string;
+    cause?: unknown;
+}
+`,
+  'bell.d.ts': `export interface QuickNotifyBell {
+${['add', 'remove'].map((verb) => {
+    const options = `options?: boolean | ${verb === 'add' ? 'AddEventListenerOptions' : 'EventListenerOptions'}): void;`;
+    return `    ${verb}EventListener<K extends keyof BellEvents>(type: K, listener: (this: QuickNotifyBell, event: BellEvents[K]) => unknown, ${options}
+    ${verb}EventListener<K extends keyof HTMLElementEventMap>(type: K, listener: (this: HTMLElement, event: HTMLElementEventMap[K]) => unknown, ${options}
+    ${verb}EventListener(type: string, listener: EventListenerOrEventListenerObject, ${options}
+`;
+  }).join('')}}
+declare global {
     interface HTMLElementTagNameMap {
         'quick-notify-bell': QuickNotifyBell;
     }

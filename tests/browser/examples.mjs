@@ -100,6 +100,45 @@ run(async (url, user, pictures) => {
       await page.getByLabel('User').selectOption('test1');
       await items(page, ['after the crash', 'third', 'second']);
     },
+
+    async 'React says why a button failed, and has none for what is in no inbox'() {
+      const [page] = browser.context.pages().slice(-1);
+      const row = (text) => page.locator('li', { hasText: text });
+      browser.expected = [/ERR_FAILED/];
+      await page.route('**/api/notify/delete', (route) => route.abort());
+      await row('third').getByRole('button', { name: 'Delete' }).click();
+      await page.getByRole('alert').getByText('The server cannot be reached.').waitFor();
+      await page.unroute('**/api/notify/delete');
+      browser.expected = [];
+      await api.publish({ everyone: true, data: 'to all' });
+      await row('to all').waitFor();
+      equal('the buttons of a broadcast', await row('to all').getByRole('button').count(), 0);
+      equal('the buttons of others', await row('after the crash').getByRole('button').count(), 2);
+    },
+
+    async 'React believes no answer that is older than what it was told'() {
+      const [page] = browser.context.pages().slice(-1);
+      let answered, release;
+      const [old, later] = [new Promise((resolve) => (answered = resolve)), new Promise((resolve) => (release = resolve))];
+      await page.route('**/api/notify/history*', async (route) => {
+        const response = await route.fetch();
+        answered();
+        await later;
+        await route.fulfill({ response });
+      });
+      await page.reload();
+      await within('the old answer', old);
+      await unread(page, 2);
+      const [newest, third] = await api.history();
+      equal('what is unread', [newest.data, third.data], ['after the crash', 'third']);
+      await api.viewed([newest.id]);
+      await unread(page, 1);
+      await api.delete([third.id]);
+      await unread(page, 0);
+      release();
+      await items(page, ['after the crash', 'second']);
+      equal('what is viewed', await page.locator('li[data-viewed=true]').count(), 2);
+    },
   }));
   site.close();
 });

@@ -2,7 +2,7 @@
  * The browser client as the server serves it, under Node with `ws`: order, resume, dedupe, confirm, unread, events between two
  * clients, fresh tokens in time, a server that dies and a node that dies.
  *
- *     node sdk.mjs http://127.0.0.1:2025 test1 ordered resume between token kill dice renewal socket sockjs
+ *     node sdk.mjs http://127.0.0.1:2025 test1 ordered resume between token kill dice renewal nonsense wishes counting socket sockjs
  *     node sdk.mjs http://127.0.0.1:2025 test1 elsewhere=http://127.0.0.1:2026    (another node of its cluster)
  *     node sdk.mjs http://127.0.0.1:2025 test1 crowded                            (with session.max_per_user=1)
  *     node sdk.mjs http://127.0.0.1:2025 test1 admitted                           (with edge.admission.per_second=2, burst=1, max_waiting=1)
@@ -10,6 +10,7 @@
  */
 
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -262,7 +263,9 @@ const chapters = {
     equal('the first waits', [0, 1, 2, 5, 6, 99].map((attempt) => longest('closed', attempt)), [500, 1000, 2000, 16_000, 30_000, 30_000]);
     equal('the shortest', plan({ code: 'closed' }, 9, 0), { wait: 0, patient: false });
     equal('a moment that the server named', plan({ code: 'unavailable', retryAfter: 1234 }, 0, 1), { wait: 1234, patient: true });
-    equal('when it names it again', plan({ code: 'unavailable', retryAfter: 0 }, 3, 1), { wait: 500, patient: true });
+    const now = (attempt) => plan({ code: 'unavailable', retryAfter: 0 }, attempt, 1);
+    equal('when it says “now” for ever', [0, 1, 3, 99].map(now), [0, 1000, 4000, 30_000].map((wait) => ({ wait, patient: true })));
+    equal('when it names one again', plan({ code: 'unavailable', retryAfter: 5000 }, 2, 1).wait, 5000);
     equal('no moment beyond reason', plan({ code: 'unavailable', retryAfter: 1e9 }, 0, 1).wait, 300_000);
     equal('a place that died with its node', [plan({ code: 'too-many-sessions' }, 0, 0).wait, longest('too-many-sessions', 0)], [5_000, 10_000]);
     equal('a place that is taken', [plan({ code: 'too-many-sessions' }, 7, 0).wait, longest('too-many-sessions', 7)], [30_000, 60_000]);
@@ -295,6 +298,8 @@ const chapters = {
     }
     equal('an even share', [...firsts.values()].map((count) => count > 50), [true, true, true]);
     equal('REST', new Addresses(urls[1], 'ws').rest, 'https://b.example/x');
+    equal('REST of a host with a telling name', new Addresses('wss://stomp-ws.example/stomp-ws', 'ws').rest, 'https://stomp-ws.example');
+    equal('REST below another path', new Addresses('ws://stomp-ws.example/x/stomp-ws/websocket?y=/stomp-ws', 'ws').rest, 'http://stomp-ws.example/x');
     equal('for SockJS', new Addresses(urls[1], 'http').current, 'https://b.example/x/stomp-ws');
   },
 
@@ -352,6 +357,108 @@ const chapters = {
     const everything = [...told, ...Object.values(client.events).flatMap(({ all = [] }) => all.map((detail) => `${JSON.stringify(detail)} ${detail?.stack}`)), ...saved.keys(), ...saved.values()].join('\n');
     equal('something was kept', saved.size, 1);
     equal('tokens told', given.filter((token) => everything.includes(token.split('.')[2])), []);
+  },
+
+  /** Whoever gives the tokens errs: what is no token ends no session, and one that was refused may be replaced a little later. */
+  async nonsense(url, user) {
+    const name = `${user.replace(/^test/, '')}carol`;
+    const asked = [];
+    let mood = 'well';
+    const client = listen(url, async () => {
+      asked.push(mood);
+      return mood === 'well' ? `  ${await ask(`TOKEN ${name} 10s`, 'TOKEN')}\r\n` : mood;
+    });
+    await within('the connection', client.connect());
+    say('READY');
+    const end = Date.now() + 10_000;
+    const { session } = client.state;
+    for (const answer of ['Bad Gateway', '<html>\n<h1>Bad Gateway</h1>']) {
+      mood = answer;
+      await within(`“${answer}” being asked for`, eventually(() => asked.includes(answer)));
+    }
+    mood = 'well';
+    await within('a token', eventually(() => asked.at(-1) === 'well'));
+    await within('the end of the first', eventually(() => Date.now() > end + 500));
+    await new Api(url, '').publish({ receiver: name, data: 'after the nonsense' });
+    await got(client, 'after the nonsense');
+    equal('the session', client.state.session, session);
+    equal('the states', client.events.state.all.map(({ state }) => state), ['connecting', 'connected']);
+    equal('the errors', [...new Set(client.events.error.all.map(({ code, message }) => `${code}: ${message}`))], ['token-refresh-failed: that is no token']);
+    await client.close();
+
+    // Before there is a session.
+    const answers = ['two\nlines', 'eyJ.not.a-token', 'eyJ.not.a-token', 'eyJ.not.a-token\n'];
+    const starting = listen(url, () => answers.shift() ?? user);
+    await within('the connection', starting.connect());
+    const waits = starting.events.state.all.filter(({ state }) => state === 'waiting');
+    equal('why it waited', waits.map(({ code }) => code), ['callback-failed', 'token-malformed', 'callback-failed', 'callback-failed']);
+    equal('what it said', waits[0].message, 'No token could be had: that is no token');
+    await starting.close();
+
+    // It never gives another one.
+    let calls = 0;
+    const hopeless = listen(url, () => ((calls += 1), 'eyJ.not.a-token'));
+    equal('the end', await within('the end', hopeless.connect().catch(({ code }) => code)), 'token-malformed');
+    equal('how often it asked', calls, 7);
+  },
+
+  /** Told to connect and to close in one breath, it ends as it was told last. */
+  async wishes(url, user) {
+    const client = listen(url, user);
+    await within('the connection', client.connect());
+    say('READY');
+    const outcome = (wish) => within('the outcome', wish.then(() => 'connected', ({ code }) => code));
+    const closed = [client.close()];
+    const wish = client.connect();
+    closed.push(client.close());
+    equal('the wish that was taken back', await outcome(wish), 'disconnected');
+    await within('the closes', Promise.all(closed));
+    equal('the end', client.state.state, 'closed');
+
+    await within('the connection', client.connect());
+    const leaving = [client.close()];
+    const taken = client.connect();
+    leaving.push(client.close());
+    const kept = client.connect();
+    equal('both wishes', [await outcome(taken), await outcome(kept)], ['disconnected', 'connected']);
+    await within('the closes', Promise.all(leaving));
+    await new Api(url, user).publish({ receiver: user, data: 'there again' });
+    await got(client, 'there again');
+    await client.close();
+  },
+
+  /** The number of unread can't be had at first: it is asked for again, and an error that nobody listens for is told. */
+  async counting(url, user) {
+    const told = [];
+    console.error = (...what) => told.push(what);
+    let refusals = 3;
+    const front = createServer(async ({ url: path, headers: { authorization } }, response) => {
+      if (refusals-- > 0) return void response.writeHead(503).end();
+      const answer = await fetch(url + path, { headers: { Authorization: authorization } });
+      response.writeHead(answer.status).end(await answer.text());
+    });
+    await new Promise((resolve) => front.listen(0, '127.0.0.1', resolve));
+    const options = { url: `http://127.0.0.1:${front.address().port}/stomp-ws`, socket: () => new WebSocket(`${url.replace(/^http/, 'ws')}/stomp-ws`) };
+    await new Api(url, user).publish({ receiver: user, data: 'unread' });
+    const client = listen(url, user, options);
+    client.autoConfirm = false;
+    await within('the connection', client.connect());
+    say('READY');
+    await unreadIs(client, 1);
+    equal('the refusals that are left', refusals < 0, true);
+    equal('the errors', client.events.error.all.map(({ code, status }) => [code, status]), [['unread-unknown', undefined]]);
+    equal('its cause', client.events.error.all[0].cause.status, 503);
+    equal('what was told on the console', told, []);
+    await client.close();
+
+    refusals = 1;
+    const deaf = new QuickNotify({ token: user, ...options });
+    const known = new Promise((resolve) => deaf.on('unread', resolve));
+    await within('the connection', deaf.connect());
+    equal('unread', await within('the number', known), 1);
+    equal('what was told on the console', told.map(([error]) => [error.code, error.cause.status]), [['unread-unknown', 503]]);
+    await deaf.close();
+    front.close();
   },
 
   /** Where WebSockets are blocked, the application brings what behaves like one; the url is what SockJS takes. */

@@ -80,6 +80,24 @@ async fn the_browser_client_keeps_its_session_while_fresh_tokens_are_hard_to_get
 }
 
 #[tokio::test]
+async fn what_is_no_token_ends_no_session_of_the_browser_client() {
+    let mut server = Server::with(&SETTINGS).await;
+    node(&mut server, "sdk.mjs", &["test1", "nonsense"]).await.went_well();
+}
+
+#[tokio::test]
+async fn the_browser_client_ends_as_it_was_told_last() {
+    let mut server = Server::with(&SETTINGS).await;
+    node(&mut server, "sdk.mjs", &["test1", "wishes"]).await.went_well();
+}
+
+#[tokio::test]
+async fn the_browser_client_asks_again_for_a_number_that_it_could_not_have() {
+    let mut server = Server::with(&SETTINGS).await;
+    node(&mut server, "sdk.mjs", &["test1", "counting"]).await.went_well();
+}
+
+#[tokio::test]
 async fn the_browser_client_is_opened_through_whatever_socket_it_is_given() {
     let mut server = Server::with(&SETTINGS).await;
     node(&mut server, "sdk.mjs", &["test1", "socket"]).await.went_well();

@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::harness::{Server, Tab, within};
+use crate::harness::{Answer, Server, Tab, within};
 
 async fn connect(server: &Server) -> TcpStream {
     TcpStream::connect(server.address()).await.expect("it listens")
@@ -217,4 +217,46 @@ async fn a_drain_finishes_the_request_under_way_and_does_not_wait_for_idle_conne
         "late",
         "what was accepted during the drain"
     );
+}
+
+/// A browser that has a file already, page or module, is told so in a few octets.
+#[tokio::test]
+async fn a_file_that_the_browser_has_is_not_sent_again() {
+    let server = Server::start().await;
+    let tag = |answer: &Answer| answer.headers["etag"].to_str().expect("a tag is text").to_owned();
+    let mut tags = Vec::new();
+    for path in ["/", "/page.css", "/sdk/quick-notify.js", "/sdk/bell.js"] {
+        let first = server.get(path, &[]).await;
+        let etag = tag(&first);
+        for known in [
+            etag.clone(),
+            format!("W/{etag}"),
+            format!("\"other\", {etag}"),
+            "*".to_owned(),
+        ] {
+            let again = server.get(path, &[("If-None-Match", &known)]).await;
+            assert_eq!(
+                (again.status, again.text.len(), tag(&again)),
+                (304, 0, etag.clone()),
+                "{path} {known}"
+            );
+            assert_eq!(again.headers.get("cache-control"), first.headers.get("cache-control"));
+            assert_eq!(
+                again.headers.get("access-control-allow-origin"),
+                first.headers.get("access-control-allow-origin")
+            );
+        }
+        for other in ["\"other\"", etag.trim_matches('"'), ""] {
+            let again = server.get(path, &[("If-None-Match", other)]).await;
+            assert_eq!(
+                (again.status, &again.text, tag(&again)),
+                (200, &first.text, etag.clone()),
+                "{path} {other}"
+            );
+        }
+        tags.push(etag);
+    }
+    tags.sort();
+    tags.dedup();
+    assert_eq!(tags.len(), 4, "each file has a tag of its own");
 }

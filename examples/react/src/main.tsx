@@ -1,4 +1,4 @@
-import { StrictMode, useCallback, useState } from 'react';
+import { StrictMode, useState } from 'react';
 import { createRoot } from 'react-dom/client';
 import { Bell } from './Bell.tsx';
 import { Notifications } from './Notifications.tsx';
@@ -7,8 +7,11 @@ const url = document.querySelector<HTMLMetaElement>('meta[name=notify-url]')!.co
 
 function App() {
   const [user, setUser] = useState('test1');
-  // In your program it is your back end's: async () => (await fetch('/my/token')).text()
-  const token = useCallback(() => user, [user]);
+  // In your program it is your back end's; when it throws, it is asked again:
+  //   const answer = await fetch('/my/token');
+  //   if (!answer.ok) throw new Error(`no token: ${answer.status}`);
+  //   return answer.text();
+  const token = () => user;
   return (
     <>
       <label>
@@ -16,8 +19,8 @@ function App() {
           {['test1', 'test2'].map((name) => <option key={name}>{name}</option>)}
         </select>
       </label>
-      <Bell url={url} token={token} />
-      {/* The key: another user gets a client and a list of their own. */}
+      {/* The keys: another user gets clients and a list of their own. */}
+      <Bell key={`bell of ${user}`} url={url} token={token} />
       <Notifications key={user} url={url} token={token} />
     </>
   );

@@ -35,7 +35,8 @@ export class Addresses {
 
   /** What the paths of REST are put behind. */
   get rest() {
-    return this.current.replace(/^ws/, 'http').replace(/\/stomp-ws.*$/, '').replace(/\/$/, '');
+    const { origin, pathname } = new URL(this.current.replace(/^ws/, 'http'));
+    return origin + pathname.replace(/\/stomp-ws(\/.*)?$/, '').replace(/\/$/, '');
   }
 
   failed() {

@@ -57,6 +57,14 @@ export type BellEvents = {
         error: unknown;
     }>;
 };
+export interface QuickNotifyBell {
+    addEventListener<K extends keyof BellEvents>(type: K, listener: (this: QuickNotifyBell, event: BellEvents[K]) => unknown, options?: boolean | AddEventListenerOptions): void;
+    addEventListener<K extends keyof HTMLElementEventMap>(type: K, listener: (this: HTMLElement, event: HTMLElementEventMap[K]) => unknown, options?: boolean | AddEventListenerOptions): void;
+    addEventListener(type: string, listener: EventListenerOrEventListenerObject, options?: boolean | AddEventListenerOptions): void;
+    removeEventListener<K extends keyof BellEvents>(type: K, listener: (this: QuickNotifyBell, event: BellEvents[K]) => unknown, options?: boolean | EventListenerOptions): void;
+    removeEventListener<K extends keyof HTMLElementEventMap>(type: K, listener: (this: HTMLElement, event: HTMLElementEventMap[K]) => unknown, options?: boolean | EventListenerOptions): void;
+    removeEventListener(type: string, listener: EventListenerOrEventListenerObject, options?: boolean | EventListenerOptions): void;
+}
 declare global {
     interface HTMLElementTagNameMap {
         'quick-notify-bell': QuickNotifyBell;

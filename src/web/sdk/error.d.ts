@@ -5,3 +5,16 @@ export class NotifyError extends Error {
     /** @type {string} */
     code: string;
 }
+export interface NotifyError {
+    /** Of the HTTP answer that refused. */
+    status?: number;
+    /** The field of the request that was wrong. */
+    field?: string;
+    /** What the server's ERROR frame says beside the message. */
+    detail?: string;
+    /** The topic that was refused. */
+    destination?: string;
+    /** The notification whose handler failed. */
+    id?: string;
+    cause?: unknown;
+}

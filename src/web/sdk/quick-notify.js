@@ -1,7 +1,12 @@
 /**
  * quick-notify in the browser: one subscription that gives what was missed, what is unread, and what comes.
  *
- *     const client = new QuickNotify({ token: async () => (await fetch('/my/token')).text() });
+ *     async function token() {
+ *       const answer = await fetch('/my/token');
+ *       if (!answer.ok) throw new Error(`no token: ${answer.status}`); // it is asked again
+ *       return answer.text();
+ *     }
+ *     const client = new QuickNotify({ token });
  *     client.on('notification', async ({ type, data }) => { ... });
  *     await client.connect();
  *
@@ -14,7 +19,8 @@
  *   `retry-after` where it gives one, soon when the computer is online or the page is seen again. It resumes after the last
  *   `seq`, at the next of its addresses if it was given several.
  * - The token is renewed on the live session before it ends. It is in no log, no event and no storage.
- * - A handler that throws ends nothing: it becomes an 'error' event. Everything kept has a bound.
+ * - A handler that throws ends nothing: it becomes an 'error' event, or a line on the console if nobody listens for those.
+ *   Everything kept has a bound.
  *
  * Runs in browsers and, given a WebSocket where there is none, in Node 20 and later. No dependency, no build step.
  * Beside it: stomp.js (frames), connection.js (one session), topics.js, addresses.js (where), reconnect.js (when), wakes.js (a page's
@@ -28,7 +34,7 @@ import { Inbox } from './inbox.js';
 import { Ledger } from './ledger.js';
 import { Place } from './place.js';
 import { Wait, blamesTheNode, planRetry } from './reconnect.js';
-import { TokenSource } from './token.js';
+import { Repeated, TokenSource } from './token.js';
 import { Topics } from './topics.js';
 import { Unread } from './unread.js';
 import { listenForWakes } from './wakes.js';
@@ -36,7 +42,10 @@ import { listenForWakes } from './wakes.js';
 export { NotifyError };
 
 const QUEUE = '/user/queue/msg';
+const CLOSED = 'Closed by this client.';
 const STABLE = 5000; // a session that lived this long (ms) starts the backoff anew
+const REPEATS = 6; // how often a callback may give a refused token again, with a growing wait, before it is the end
+const ROOM = 1000; // ms after which a confirmation that found too much unsent is tried again
 const MAX_UNSETTLED = 1024;
 const MAX_HELD = 4096;
 
@@ -59,10 +68,12 @@ export class QuickNotify {
   /** @type {State} */ #state = { state: 'idle' };
   /** @type {Connection | null} */ #connection = null;
   /** @type {Promise<void> | null} */ #running = null;
+  /** @type {ReturnType<typeof deferred> | null} a `connect()` that came while it closes */ #wish = null;
   #stop = new AbortController();
   #connected = deferred();
   #wait = new Wait();
   #attempt = 0;
+  #repeats = 0;
   /** @type {string | undefined} */ #user;
   #unread;
   /** ids that this session was given and did not ACK: only these may be confirmed by an ACK frame */
@@ -94,7 +105,10 @@ export class QuickNotify {
       },
       (error, destination) => this.#report(/** @type {NotifyError} */ (error).code, error, { destination }),
     );
-    this.#unread = new Unread(() => this.#inbox.unread(), (value) => this.#emit('unread', value));
+    this.#unread = new Unread(() => this.#inbox.unread(), (value) => this.#emit('unread', value), (error, failures) => {
+      if (this.#connection && failures === 1) this.#report('unread-unknown', error);
+      return this.#state.state === 'connected';
+    });
   }
 
   /** @returns {State} */
@@ -121,7 +135,7 @@ export class QuickNotify {
    * @returns {Promise<void>}
    */
   connect() {
-    if (this.#running && this.#stop.signal.aborted) return this.#running.then(() => this.connect()); // first it has to be closed
+    if (this.#running && this.#stop.signal.aborted) return (this.#wish ??= deferred()).promise; // first it has to be closed
     if (!this.#running) {
       this.#stop = new AbortController();
       this.#connected = deferred();
@@ -133,10 +147,13 @@ export class QuickNotify {
 
   /** Leaves for good (until `connect()`), after what was confirmed has arrived. */
   async close() {
+    const running = this.#running;
+    this.#wish?.reject(new NotifyError('disconnected', CLOSED));
+    this.#wish = null;
     this.#stop.abort();
     this.#wait.end();
     await this.#connection?.disconnect();
-    await this.#running;
+    await running;
     this.#place.flush();
   }
 
@@ -181,8 +198,8 @@ export class QuickNotify {
 
   /** Extends this session with a fresh token, which reconnects use too unless there is a token callback. @param {string} token */
   async refreshToken(token) {
-    this.#token.use(token);
-    if (this.#state.state === 'connected') await this.send('/app/token', token);
+    const fresh = this.#token.use(token);
+    if (this.#state.state === 'connected') await this.send('/app/token', fresh);
   }
 
   /** Asks the server; see `unread` for the number kept up to date. */
@@ -206,6 +223,9 @@ export class QuickNotify {
     this.#unsettled.clear();
     this.#connected.reject(new NotifyError(ending.code, ending.message));
     this.#setState({ state: 'closed', code: ending.code, message: ending.message });
+    const wish = this.#wish;
+    this.#wish = null;
+    if (wish) this.connect().then(wish.resolve, wish.reject);
   }
 
   /** One session after another. @returns {Promise<{code: string, message: string}>} why there will be no more */
@@ -213,7 +233,7 @@ export class QuickNotify {
     const { signal } = this.#stop;
     const { reconnect } = this.#options;
     let refused = /** @type {string | null} */ (null);
-    this.#attempt = 0;
+    this.#attempt = this.#repeats = 0;
     const stopListening = listenForWakes({ back: (many) => this.#back(many), leaving: () => this.#place.flush() });
     try {
       for (;;) {
@@ -229,7 +249,7 @@ export class QuickNotify {
         await pause;
         if (signal.aborted) break;
       }
-      return { code: 'disconnected', message: 'Closed by this client.' };
+      return { code: 'disconnected', message: CLOSED };
     } finally {
       stopListening();
     }
@@ -238,9 +258,10 @@ export class QuickNotify {
   /** The page or the computer may have been away: whatever waited or stood still goes on. @param {boolean} many */
   #back(many) {
     const { min } = this.#options.reconnect;
-    if (this.#wait.soon(many ? 4 * min : min)) this.#attempt = 0;
+    const spread = many ? 4 * min : min;
+    if (this.#wait.soon(spread)) this.#attempt = 0;
     this.#connection?.probe();
-    this.#token.look();
+    this.#token.look(many ? spread : 0);
   }
 
   /** @param {string | null} refused @returns {Promise<{code: string, message: string, retryAfter?: number | null, lasted: number, final?: boolean}>} */
@@ -250,6 +271,7 @@ export class QuickNotify {
     try {
       token = await this.#token.ask(refused, this.#stop.signal);
     } catch (error) {
+      if (refused && error instanceof Repeated && ++this.#repeats >= REPEATS) return { code: refused, message: 'There is no other token.', lasted: 0, final: true };
       return { code: 'callback-failed', message: `No token could be had: ${message(error)}`, lasted: 0 };
     }
     if (this.#stop.signal.aborted) return { code: 'disconnected', message: '', lasted: 0 };
@@ -265,6 +287,7 @@ export class QuickNotify {
     const ending = await this.#connection.ended;
     this.#connection = null;
     this.#token.rest();
+    this.#unread.rest();
     if (ending.lasted) this.#connected = deferred();
     return ending;
   }
@@ -274,6 +297,7 @@ export class QuickNotify {
     const user = connected['user-name'];
     if (user !== this.#user) this.#become(user);
     this.#held.clear();
+    this.#repeats = 0;
     // First what was confirmed while offline, so that the server need not replay it.
     for (const id of this.#unsettled.keys()) this.#settle(id);
     const last = this.#ledger.resumeAt;
@@ -309,7 +333,10 @@ export class QuickNotify {
   async #restToken(refused) {
     const { current } = this.#token;
     if (current && current !== refused) return current;
-    const token = await this.#token.ask(refused ? 'token-refused' : null);
+    const token = await this.#token.ask(refused ? 'token-refused' : null).catch((error) => {
+      if (refused) return null; // the answer that refused it says more
+      throw new NotifyError('callback-failed', `No token could be had: ${message(error)}`, { cause: error });
+    });
     if (token && this.#state.state === 'connected') this.#renewed(token).catch((error) => this.#report('token-refresh-failed', error));
     else if (token) this.#token.use(token);
     return token;
@@ -329,6 +356,7 @@ export class QuickNotify {
 
     if (parsed.type === 'REPLAY_GAP') {
       this.#ledger.restart(Math.max(0, Number(parsed.data?.from) - 1 || 0));
+      this.#place.changed();
       this.#try('SEND', { destination: '/app/ack' }, id); // it is in no record: an ACK frame might be refused
       return this.#emit('gap', parsed.data);
     }
@@ -374,8 +402,10 @@ export class QuickNotify {
     try {
       await connection?.request(...this.#confirmation(id));
       if (connection) this.#unsettled.get(id)?.resolve(true), this.#unsettled.delete(id);
-    } catch {
-      // It stays in #unsettled: the next session sends it again.
+    } catch (error) {
+      // It stays in #unsettled: the next session sends it again, and this one when there is room.
+      const { code, detail } = /** @type {any} */ (error);
+      if (code === 'limit-exceeded' && detail === undefined) setTimeout(() => this.#connection === connection && this.#unsettled.has(id) && this.#settle(id), ROOM);
     }
   }
 
@@ -388,12 +418,7 @@ export class QuickNotify {
   // ---- small things
 
   async #count() {
-    if (!this.#options.countUnread) return;
-    try {
-      await this.#unread.count();
-    } catch (error) {
-      if (this.#connection) this.#report('unread-unknown', error);
-    }
+    if (this.#options.countUnread) await this.#unread.count();
   }
 
   /** @param {string[]} ids */
@@ -425,7 +450,9 @@ export class QuickNotify {
 
   /** @param {string} code @param {unknown} cause @param {object} [more] */
   #report(code, cause, more) {
-    this.#emit('error', new NotifyError(code, message(cause), { cause, ...more }));
+    const error = new NotifyError(code, message(cause), { cause, ...more });
+    if (this.#listeners.get('error')?.size) this.#emit('error', error);
+    else console.error(error);
   }
 
   #live() {

@@ -15,12 +15,13 @@ const MAX_WAIT = 300_000;
  * @returns {{wait: number, patient: boolean}} `patient`: nothing but the user shortens the wait
  */
 export function planRetry({ code, retryAfter }, attempt, { min, max }, random = Math.random) {
-  // The server names the moment. Once more is added from the second time on: one that says 0 for ever is not hammered.
-  if (retryAfter != null) return { wait: Math.min(retryAfter, MAX_WAIT) + (attempt > 0 ? random() * min : 0), patient: true };
+  const backoff = random() * Math.min(max, min * 2 ** Math.min(attempt, 20));
+  // The server names the moment. From the second time on it is no sooner than without it: one that says 0 for ever is not hammered.
+  if (retryAfter != null) return { wait: Math.max(Math.min(retryAfter, MAX_WAIT), attempt > 0 ? backoff : 0), patient: true };
   // The places that died with a node are free after its lease of some seconds; others only when a tab is closed.
   if (code === 'too-many-sessions') return { wait: Math.min(30_000, 5_000 * 2 ** Math.min(attempt, 3)) * (1 + random()), patient: true };
   if (code.startsWith('token-') && attempt === 0) return { wait: 0, patient: false };
-  return { wait: random() * Math.min(max, min * 2 ** Math.min(attempt, 20)), patient: false };
+  return { wait: backoff, patient: false };
 }
 
 /** Whether another address may do better: a token or a user at the limit is refused by all of them. @param {string} code */

@@ -4,16 +4,21 @@
  *
  * While a session lives (`keep` until `rest`), a token is renewed after 70 to 90 % of what is left of it, by dice, since
  * thousands of pages may hold tokens of one moment; at least 5 s before its end, if it has ten. A callback that fails, or that
- * has only the old token, is asked again with a growing wait for as long as the session lives. A token without a readable `exp`
- * is asked for when the server ends the session with `token-expired`.
+ * has only the old token, is asked again with a growing wait for as long as the session lives. So is one that gives an opaque text
+ * in place of a JWT, such as a proxy's error: it does not replace what works. A token without a readable `exp` is asked for when the
+ * server ends the session with `token-expired`.
  */
 
 const MARGIN = 5_000; // ms before exp that a fresh token is asked for at the latest
 const PATIENCE = 30_000; // ms that the callback may take
 const RETRY = { min: 500, max: 30_000 };
+const NO_TOKEN = 'that is no token'; // never what it is instead: it may hold one
 const LONGEST = 24 * 3600_000; // a timer of more than 24.8 days would fire at once
 
 /** @typedef {import('./types.js').Token} Token */
+
+/** The callback gave what had just been refused: it may have another one a little later. */
+export class Repeated extends Error {}
 
 export class TokenSource {
   /** @type {string | null} */ current = null;
@@ -32,7 +37,7 @@ export class TokenSource {
    * @param {(error: unknown) => void} failed there is none; it will be asked for again
    */
   constructor(source, renewed, failed) {
-    this.#source = source;
+    this.#source = typeof source === 'string' ? cleaned(source) ?? '' : source;
     this.#renewed = renewed;
     this.#failed = failed;
   }
@@ -45,20 +50,24 @@ export class TokenSource {
   /**
    * @param {string | null} refused the code with which the current one was refused
    * @param {AbortSignal | null} [signal]
-   * @returns {Promise<string | null>} null: there is no (other) one. Rejects when the callback fails.
+   * @returns {Promise<string | null>} null: there is none. Rejects when the callback fails, and with Repeated.
    */
   async ask(refused, signal) {
-    if (typeof this.#source === 'string') return refused ? null : this.#source;
-    const token = await within(PATIENCE, signal, Promise.resolve(this.#source({ refused })));
-    return refused && token === this.current ? null : token;
+    const source = this.#source;
+    if (typeof source === 'string') return refused ? null : source;
+    const token = cleaned(await within(PATIENCE, signal, async () => source({ refused })));
+    if (refused && token !== null && token === this.current) throw new Repeated('the callback gives the refused one again');
+    return token;
   }
 
-  /** @param {string} token */
-  use(token) {
+  /** @param {string} given @returns {string} the token in it */
+  use(given) {
+    const token = cleaned(given) ?? '';
     this.current = token;
     this.#failures = 0;
     if (typeof this.#source === 'string') this.#source = token;
     this.#plan(this.#kept ? renewAfter(token) : NaN);
+    return token;
   }
 
   /** A session lives by the current token, until `rest()`. */
@@ -74,11 +83,12 @@ export class TokenSource {
     this.#plan(NaN);
   }
 
-  /** Timers stand still while a computer sleeps: is it time by the clock? */
-  look() {
+  /** Timers stand still while a computer sleeps: is it time by the clock? @param {number} [spread] ms, by dice, within which to ask if it is */
+  look(spread = 0) {
     const left = this.#due - Date.now();
-    if (left <= 0) this.#renew();
-    else if (left > 0) this.#plan(left);
+    if (left > 0) this.#plan(left);
+    else if (left <= 0 && spread) this.#plan(Math.random() * spread);
+    else if (left <= 0) this.#renew();
   }
 
   /** @param {number} ms NaN: never */
@@ -98,6 +108,7 @@ export class TokenSource {
       if (this.#kept !== kept || this.current !== old) return; // another session, or somebody was faster
       if (token === null) return; // no more: the session ends with the token that it has
       if (isYounger(token, old)) return await this.#renewed(token);
+      if (Number.isNaN(claims(token).exp)) throw new Error(NO_TOKEN);
       this.#later();
     } catch (error) {
       if (this.#kept !== kept) return;
@@ -115,6 +126,14 @@ export class TokenSource {
   }
 }
 
+/** @param {unknown} given by the application: text with white space around it, as a file or a shell gives it @returns {string | null} */
+function cleaned(given) {
+  if (given === null || given === undefined) return null;
+  const token = typeof given === 'string' ? given.trim() : '\n';
+  if (/[\r\n\0]/.test(token)) throw new TypeError(NO_TOKEN); // it would be a header of its own, or an end
+  return token || null;
+}
+
 /** @param {string} token @returns {number} ms from now; NaN when it doesn't say */
 function renewAfter(token) {
   const { exp, iat } = claims(token);
@@ -128,7 +147,8 @@ function renewAfter(token) {
 /** Whether it is worth sending: the server ends a session that sends one that is over. @param {string} token @param {string | null} old */
 function isYounger(token, old) {
   if (token === old) return false;
-  return !(claims(token).exp <= claims(old ?? '').exp);
+  const end = claims(old ?? '').exp;
+  return Number.isNaN(end) || claims(token).exp > end;
 }
 
 /** @param {string} token @returns {{exp: number, iat: number}} epoch ms, NaN where it has none. Only hints: the server verifies. */
@@ -142,13 +162,16 @@ function claims(token) {
   }
 }
 
-/** @template T @param {number} ms @param {AbortSignal | null | undefined} signal @param {Promise<T>} promise @returns {Promise<T>} */
-function within(ms, signal, promise) {
+/** @template T @param {number} ms @param {AbortSignal | null | undefined} signal @param {() => Promise<T>} ask @returns {Promise<T>} */
+function within(ms, signal, ask) {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error('the token callback took too long')), ms);
     const abort = () => reject(new Error('closed by this client'));
+    if (signal?.aborted) return abort();
+    const answer = ask();
+    if (signal?.aborted) abort(); // the callback itself closed the client
+    const timer = setTimeout(() => reject(new Error('the token callback took too long')), signal?.aborted ? 0 : ms);
     signal?.addEventListener('abort', abort, { once: true });
-    promise.then(resolve, reject).finally(() => {
+    answer.then(resolve, reject).finally(() => {
       clearTimeout(timer);
       signal?.removeEventListener('abort', abort);
     });

@@ -5,7 +5,7 @@ export type Token = string | ((why: {
     refused: string | null;
 }) => string | null | Promise<string | null>);
 /**
- * A text, or a callback that gives one.
+ * What `new QuickNotify` takes.
  */
 export type Options = {
     /**
@@ -15,8 +15,8 @@ export type Options = {
     url?: string | string[] | undefined;
     /**
      * a callback is asked before each connect, in time before a JWT's `exp` (after 70 to
-     * 90 % of what is left of it), and when a token was refused (`refused` is the code); null means: no more. If it throws, it is
-     * asked again
+     * 90 % of what is left of it), and when a token was refused (`refused` is the code); null means: no more. If it throws,
+     * or gives no token (with a line end in it, say), or one that was just refused, it is asked again after a growing wait
      */
     token: Token;
     /**
@@ -48,7 +48,7 @@ export type Options = {
     remember?: number | undefined;
     /**
      * keeps the place to resume
-     * at over page loads, e.g. sessionStorage
+     * at over page loads: sessionStorage, which each tab has of its own
      */
     storage?: {
         getItem(key: string): string | null;
@@ -65,7 +65,7 @@ export type Options = {
     socket?: ((url: string) => any) | undefined;
 };
 /**
- * A text, or a callback that gives one.
+ * What a handler is given.
  */
 export type Notification = {
     id: string;
@@ -90,17 +90,15 @@ export type Notification = {
     attempt: number;
     /**
      * it was stored before this session began
-     *
-     * What the history lists.
      */
     replayed: boolean;
 };
 /**
- * A text, or a callback that gives one.
+ * What the history lists.
  */
 export type Stored = Pick<Notification, "id" | "type" | "receiver" | "data" | "viewed" | "created">;
 /**
- * A text, or a callback that gives one.
+ * How the client stands.
  */
 export type State = {
     state: "idle" | "connecting" | "connected" | "waiting" | "closed";
@@ -123,7 +121,7 @@ export type State = {
     retryAt?: number | undefined;
 };
 /**
- * A text, or a callback that gives one.
+ * What each event brings, by its name.
  */
 export type Events = {
     notification: Notification;

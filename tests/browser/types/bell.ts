@@ -12,10 +12,16 @@ const found: QuickNotifyBell | null = document.querySelector('quick-notify-bell'
 const unread: number | null = bell.unread;
 bell.show();
 bell.hide();
+bell.addEventListener('quick-notify:unread', ({ detail }) => detail.unread?.toFixed());
+bell.addEventListener('click', ({ clientX }) => clientX.toFixed());
 const told = ({ detail }: BellEvents['quick-notify:notification']): string => detail.notification.id;
 
 // @ts-expect-error the number is the server's to say
 bell.unread = 7;
 // @ts-expect-error a client is a QuickNotify
 bell.client = {};
+// @ts-expect-error an unread count may be unknown
+bell.addEventListener('quick-notify:unread', ({ detail }) => detail.unread.toFixed());
+bell.addEventListener('quick-notify:notification', told);
+bell.removeEventListener('quick-notify:notification', told);
 export { found, told, unread };

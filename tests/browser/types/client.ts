@@ -28,6 +28,9 @@ client.on('unread', (count) => (count === null ? '?' : count.toFixed()));
 client.on('viewed', ({ ids }) => ids.join());
 client.on('gap', ({ requested, from }) => from - requested);
 client.on('error', (error) => error instanceof NotifyError && error.code.startsWith('token-'));
+client.on('error', ({ status, field, detail, destination, id }) => [status?.toFixed(), field?.trim(), detail?.trim(), destination?.trim(), id?.trim()]);
+// @ts-expect-error not every error has a status
+client.on('error', ({ status }) => status.toFixed());
 const leave: () => void = client.subscribe('/topic/orders', ({ destination, data }: Events['topic']) => [destination, data]);
 
 export async function use(): Promise<void> {
