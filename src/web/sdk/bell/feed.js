@@ -27,6 +27,7 @@ export class Feed {
   markingAll = false;
   #client;
   #size;
+  #max;
   #changed;
   #looking = false;
   #stale = true;
@@ -37,6 +38,7 @@ export class Feed {
   constructor({ client, size, max, changed }) {
     this.#client = client;
     this.#size = size;
+    this.#max = max;
     this.#changed = changed;
     this.rows = new Rows(max);
   }
@@ -85,7 +87,7 @@ export class Feed {
     this.#tell();
   }
 
-  /** Reads as much as is shown, from the newest on; called meanwhile, it reads once more. */
+  /** Reads what is new and all that is shown, from the newest on; called meanwhile, it reads once more. */
   async reload() {
     this.#again = true;
     if (this.standing === 'loading') return;
@@ -105,14 +107,18 @@ export class Feed {
   }
 
   async #read() {
-    const wanted = this.rows.kept;
+    const shown = new Set(this.rows.all.filter(({ kept }) => kept).map(({ id }) => id));
     const found = new Map();
     this.rows.expectReplacement();
     for (let page = 0; ; page += 1) {
       const rows = await this.#page(page, this.#size);
       for (const row of rows) if (!found.has(row.id)) found.set(row.id, row);
       this.hasMore = rows.length >= this.#size;
-      if (!this.hasMore || found.size >= wanted) break;
+      if (!this.hasMore || found.size >= this.#max || this.#closed) break;
+      // What is shown stands together, and what is new before it: something unknown behind it is older than all of it.
+      const met = [...shown].filter((id) => found.has(id)).length;
+      const isBehind = met > 0 && !shown.has(rows[rows.length - 1].id);
+      if (met === shown.size || isBehind) break;
     }
     if (!this.#closed) this.rows.replace([...found.values()]);
   }
