@@ -51,13 +51,14 @@ async function story(url, user, pictures, balancer, second) {
     async 'the node of one is killed: it is back on another one, with nothing lost and nothing twice'() {
       const before = await live(tabs[0]);
       browser.expected = AWAY;
+      const gone = within('the loss of the session', tabs[0].page.evaluate(() => new Promise((lost) => document.querySelector('#bell').addEventListener('quick-notify:state', lost, { once: true }))));
       await ask('KILL', 'KILLED');
+      const began = Date.now();
+      const back = gone.then(() => tabs[0].shows('.state', /^Live/)).then(() => console.error(`back after ${Date.now() - began} ms`));
       const meanwhile = await publish(20);
       await tabs[1].item(ids[0]).locator('.delete').click(); // which the first tab can't be told
       await tabs[1].item(ids.shift()).waitFor({ state: 'detached' });
-      const began = Date.now();
-      await tabs[0].shows('.state', /^Live/);
-      console.error(`back after ${Date.now() - began} ms`);
+      await back;
       const after = await publish(2);
       ids.push(...meanwhile, ...after);
       for (const tab of tabs) {
