@@ -159,6 +159,7 @@ impl Config {
             ("app", self.app.problems(self.auth.is_dev())),
             ("", self.dev_among_others()),
             ("edge", self.any_origin()),
+            ("", self.contradictions()),
         ];
         modules
             .into_iter()
@@ -203,6 +204,35 @@ impl Config {
             .filter(|(_, origin)| *origin == "*")
             .map(|(index, _)| (format!("origins[{index}]"), ANY_ORIGIN.to_owned()))
             .collect()
+    }
+
+    /// Bounds of one module that make no sense beside those of another.
+    fn contradictions(&self) -> Vec<(String, String)> {
+        let (tickets, admission) = (&self.auth.tickets, &self.edge.admission);
+        let used = u64::from(tickets.seconds) * u64::from(admission.per_second);
+        let found = [
+            (
+                admission.wait_ms >= u64::from(tickets.seconds) * 1_000,
+                "edge.admission.wait_ms",
+                "must be less than auth.tickets.seconds: a ticket would end while its bearer waits for the turn".to_owned(),
+            ),
+            (
+                used > tickets.max_used as u64,
+                "auth.tickets.max_used",
+                format!(
+                    "must be at least auth.tickets.seconds × edge.admission.per_second, which is {used}: so many may be used before the first of \
+                     them ends"
+                ),
+            ),
+            (
+                self.http.write_timeout_ms < self.edge.write_timeout_ms,
+                "http.write_timeout_ms",
+                "must be at least edge.write_timeout_ms: a slow client of a session over HTTP would be cut off before the session gives it up"
+                    .to_owned(),
+            ),
+        ];
+        let found = found.into_iter().filter(|(is_wrong, ..)| *is_wrong);
+        found.map(|(_, path, reason)| (path.to_owned(), reason)).collect()
     }
 
     /// Admins are known by their keys, which are the door's.

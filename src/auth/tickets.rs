@@ -1,13 +1,14 @@
 //! Tickets: what a page puts into the URL of its stream of events instead of its token, since an `EventSource` can't send headers.
 //!
 //! A ticket is given for a token, opens one stream within seconds, and says whose that is and until when: the session behind it ends when the token
-//! would, and is revoked as the token is. It opens nothing else, so one that is found in a log is of no use. It says nothing of topics, to which
-//! a stream of events doesn't listen.
+//! would, and is revoked as the token is. It opens nothing else and is soon of no use, so it does little harm in a log. It says nothing of topics, to
+//! which a stream of events doesn't listen.
 //!
-//! `qt1.` and two parts in base64url, joined by a dot: JSON, and its HMAC-SHA256. Every node that knows the key takes it; each takes it once.
+//! `qt1.` and two parts in base64url, joined by a dot: JSON, and its HMAC-SHA256. Every node that knows the key takes it, and each
+//! takes it once: nodes don't tell each other what was used, so until its seconds are over another one would take it again.
 
 use std::collections::{BTreeSet, HashSet};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
@@ -192,16 +193,12 @@ impl Tickets {
         })
     }
 
-    /// Whose ticket this is. It counts as used from now on. Revocations are not looked at.
-    pub fn redeem(&self, ticket: &str, now: EpochMs) -> Result<Identity, Refusal> {
-        let claims = self.read(ticket)?;
-        if claims.until <= now {
-            return Err(BadTicket::Expired.into());
+    /// Whose ticket this is. It may still be used; revocations are not looked at.
+    pub fn look(&self, ticket: &str, now: EpochMs) -> Result<Identity, Refusal> {
+        let claims = self.read(ticket, now)?;
+        if self.used().numbers.contains(&claims.number) {
+            return Err(BadTicket::Used.into());
         }
-        self.used
-            .lock()
-            .expect("nothing panics under this lock")
-            .note(claims.number, claims.until, now)?;
         Ok(Identity {
             user: parse_user(&claims.user)?,
             expires: claims.expires,
@@ -211,7 +208,26 @@ impl Tickets {
         })
     }
 
-    fn read(&self, ticket: &str) -> Result<Claims, BadTicket> {
+    /// It counts as used from now on.
+    pub fn redeem(&self, ticket: &str, now: EpochMs) -> Result<(), Refusal> {
+        let claims = self.read(ticket, now)?;
+        self.used().note(claims.number, claims.until, now)
+    }
+
+    fn used(&self) -> MutexGuard<'_, Used> {
+        self.used.lock().expect("nothing panics under this lock")
+    }
+
+    /// What a ticket says that has not ended.
+    fn read(&self, ticket: &str, now: EpochMs) -> Result<Claims, BadTicket> {
+        let claims = self.open_seal(ticket)?;
+        match claims.until <= now {
+            true => Err(BadTicket::Expired),
+            false => Ok(claims),
+        }
+    }
+
+    fn open_seal(&self, ticket: &str) -> Result<Claims, BadTicket> {
         if ticket.len() > MAX_BYTES {
             return Err(BadTicket::Malformed);
         }

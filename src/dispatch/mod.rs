@@ -7,11 +7,14 @@
 //! What came past the doors is checked here as a door would check it. A bell that could not be rung is noted in the record, where every node's
 //! tail sees it.
 
+mod refused;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use self::refused::{Refused, bounded};
 use crate::domain::envelope::Envelope;
 use crate::domain::kind::Kinds;
 use crate::domain::notification::{Draft, Notification};
@@ -35,6 +38,8 @@ pub struct Config {
     pub retry_most_ms: u64,
     /// How long the record may fail until the lane is given to another node, which may reach it, in milliseconds.
     pub give_back_ms: u64,
+    /// The same at most: where the record answers and yet stores nothing, no node does better, and each keeps the lane for twice as long as before.
+    pub give_back_most_ms: u64,
 }
 
 impl Default for Config {
@@ -45,6 +50,7 @@ impl Default for Config {
             retry_first_ms: 50,
             retry_most_ms: 1_000,
             give_back_ms: 5_000,
+            give_back_most_ms: 120_000,
         }
     }
 }
@@ -67,6 +73,10 @@ impl Config {
         }
         if !(100..=3_600_000).contains(&self.give_back_ms) {
             problems.push(("give_back_ms".into(), "must lie between 100 and 3600000".into()));
+        }
+        if !(self.give_back_ms..=3_600_000).contains(&self.give_back_most_ms) {
+            let reason = "must lie between give_back_ms and 3600000";
+            problems.push(("give_back_most_ms".into(), reason.into()));
         }
         problems
     }
@@ -93,20 +103,21 @@ impl Dispatcher {
     /// Runs until the drain (the batch in hand is finished first) or until the queue closes.
     pub async fn run(self, lifecycle: Lifecycle) {
         let mut backoff = self.config.backoff();
+        let mut given_back = 0;
         while !lifecycle.drain.is_cancelled() {
-            match self.hold_lane(&lifecycle).await {
+            match self.hold_lane(&mut given_back, &lifecycle).await {
                 Ok(()) => return,
                 Err(Interrupted::Fenced | Interrupted::Queue(QueueError::Moved)) => {
                     tracing::info!(lane = self.lane, "another node works on the lane now; standing by");
                     backoff = self.config.backoff();
                 }
-                Err(Interrupted::Record) => {
-                    tracing::warn!(
-                        lane = self.lane,
-                        "the record can't be reached from here; the lane is another node's until it can"
-                    );
-                    if self.rest(&lifecycle).await.is_none() {
-                        return;
+                Err(Interrupted::Record(error)) => {
+                    events::lane_given_back(self.lane, &error);
+                    match self.rest(&lifecycle).await {
+                        None => return,
+                        Some(Rested::OneTry) => given_back += 1,
+                        // It was this node that could not reach it.
+                        Some(Rested::SeveralTries) => given_back = 0,
                     }
                     backoff = self.config.backoff();
                     continue;
@@ -122,13 +133,14 @@ impl Dispatcher {
         }
     }
 
-    /// Takes the lane over and works on it until the drain, or until something else takes it away.
-    async fn hold_lane(&self, lifecycle: &Lifecycle) -> Result<(), Interrupted> {
+    /// Takes the lane over and works on it until the drain, or until something else takes it away. `given_back` counts how often that was the record
+    /// since it last stored something.
+    async fn hold_lane(&self, given_back: &mut u32, lifecycle: &Lifecycle) -> Result<(), Interrupted> {
         match lifecycle.drain.run_until_cancelled(self.queue.hold(self.lane)).await {
             Some(held) => held?,
             None => return Ok(()),
         }
-        let Some(epoch) = self.claim(lifecycle).await? else {
+        let Some(epoch) = self.claim(*given_back, lifecycle).await? else {
             return Ok(());
         };
         let most = Most {
@@ -143,14 +155,21 @@ impl Dispatcher {
             if entries.is_empty() {
                 return Ok(());
             }
-            if !self.handle(epoch, entries, lifecycle).await? {
+            if !self.handle(epoch, entries, *given_back, lifecycle).await? {
                 return Ok(());
             }
+            *given_back = 0;
         }
     }
 
     /// One batch: store, ring, settle. Says whether to go on; `false` means that the drain came while the record was away.
-    async fn handle(&self, epoch: u64, entries: Vec<Entry>, lifecycle: &Lifecycle) -> Result<bool, Interrupted> {
+    async fn handle(
+        &self,
+        epoch: u64,
+        entries: Vec<Entry>,
+        given_back: u32,
+        lifecycle: &Lifecycle,
+    ) -> Result<bool, Interrupted> {
         let Some(through) = entries.last().map(|entry| entry.sequence) else {
             return Ok(true);
         };
@@ -173,9 +192,14 @@ impl Dispatcher {
             epoch,
             items,
         };
-        let Some(Inserted { placed, retried }) = self.store(&batch, lifecycle).await? else {
-            // Unsettled: it comes again at the next start.
-            return Ok(false);
+        let Inserted { placed, retried } = match self.store(&batch, given_back, lifecycle).await {
+            Ok(Some(inserted)) => inserted,
+            left => {
+                // Unsettled: it comes again, here or elsewhere. A try whose end is unknown may have been committed, though; then what has no place in
+                // the record counts as repeated, and would be rung by nobody.
+                self.ring(unrecorded(batch), lifecycle).await;
+                return left.map(|_| false);
+            }
         };
         let now = wall_clock();
         let mut bells = Vec::with_capacity(placed.len());
@@ -254,39 +278,48 @@ impl Dispatcher {
     }
 
     /// Gives the lane back, and waits until the record answers here; `None` when the drain came first.
-    async fn rest(&self, lifecycle: &Lifecycle) -> Option<()> {
+    async fn rest(&self, lifecycle: &Lifecycle) -> Option<Rested> {
         let mut backoff = self.config.backoff();
         let resting = async {
             while let Err(error) = self.queue.give_back(self.lane).await {
                 tracing::warn!(lane = self.lane, %error, "the lane can't be given back; trying again");
                 tokio::time::sleep(backoff.delay()).await;
             }
+            let mut rested = Rested::OneTry;
             while self.store.ping().await.is_err() {
+                rested = Rested::SeveralTries;
                 tokio::time::sleep(backoff.delay()).await;
             }
+            rested
         };
         lifecycle.drain.run_until_cancelled(resting).await
     }
 
     /// Stores the batch; `None` when the drain came first. Where the record stays away the batch is left to the lane's next holder.
-    async fn store(&self, batch: &Batch, lifecycle: &Lifecycle) -> Result<Option<Inserted>, Interrupted> {
+    async fn store(
+        &self,
+        batch: &Batch,
+        given_back: u32,
+        lifecycle: &Lifecycle,
+    ) -> Result<Option<Inserted>, Interrupted> {
         let mut backoff = self.config.backoff();
-        let until = self.patience();
+        let until = self.patience(given_back);
         let mut retried = false;
         loop {
-            match self.store.insert(batch).await {
+            let error = match self.store.insert(batch).await {
                 Ok(placed) => {
-                    if retried {
+                    if retried || given_back > 0 {
                         events::record_recovered("insert");
                     }
                     return Ok(Some(Inserted { placed, retried }));
                 }
                 Err(StoreError::Fenced) => return Err(Interrupted::Fenced),
-                Err(error) => events::record_failed("insert", &error, batch.items.len()),
-            }
+                Err(error) => error,
+            };
+            events::record_failed("insert", &error, batch.items.len());
             retried = true;
             if until.is_some_and(|until| Instant::now() >= until) {
-                return Err(Interrupted::Record);
+                return Err(Interrupted::Record(error));
             }
             let wait = tokio::time::sleep(backoff.delay());
             if lifecycle.drain.run_until_cancelled(wait).await.is_none() {
@@ -295,16 +328,17 @@ impl Dispatcher {
         }
     }
 
-    async fn claim(&self, lifecycle: &Lifecycle) -> Result<Option<u64>, Interrupted> {
+    async fn claim(&self, given_back: u32, lifecycle: &Lifecycle) -> Result<Option<u64>, Interrupted> {
         let mut backoff = self.config.backoff();
-        let until = self.patience();
+        let until = self.patience(given_back);
         loop {
-            match self.store.claim(self.lane).await {
+            let error = match self.store.claim(self.lane).await {
                 Ok(epoch) => return Ok(Some(epoch)),
-                Err(error) => events::record_failed("claim", &error, 0),
-            }
+                Err(error) => error,
+            };
+            events::record_failed("claim", &error, 0);
             if until.is_some_and(|until| Instant::now() >= until) {
-                return Err(Interrupted::Record);
+                return Err(Interrupted::Record(error));
             }
             let wait = tokio::time::sleep(backoff.delay());
             if lifecycle.drain.run_until_cancelled(wait).await.is_none() {
@@ -314,8 +348,9 @@ impl Dispatcher {
     }
 
     /// Until when the record is tried from here: without end where there is nobody else.
-    fn patience(&self) -> Option<Instant> {
-        let limit = Duration::from_millis(self.config.give_back_ms);
+    fn patience(&self, given_back: u32) -> Option<Instant> {
+        let limit = self.config.give_back_ms.saturating_mul(1 << given_back.min(20));
+        let limit = Duration::from_millis(limit.min(self.config.give_back_most_ms));
         self.queue.is_shared().then(|| Instant::now() + limit)
     }
 
@@ -342,37 +377,6 @@ impl Dispatcher {
     }
 }
 
-/// Why an entry can never pass.
-struct Refused {
-    code: &'static str,
-    detail: String,
-}
-
-impl Refused {
-    fn conflict() -> Self {
-        Self {
-            code: "conflict",
-            detail: "the id was given to another notification before".into(),
-        }
-    }
-}
-
-/// A reason may quote what a producer sent, however long that is.
-fn bounded(mut detail: String) -> String {
-    if detail.len() > MAX_DETAIL {
-        let cut = (0..=MAX_DETAIL)
-            .rev()
-            .find(|at| detail.is_char_boundary(*at))
-            .unwrap_or(0);
-        detail.truncate(cut);
-        detail.push('…');
-    }
-    detail
-}
-
-/// Octets of a reason that are kept.
-const MAX_DETAIL: usize = 500;
-
 /// A batch that is in the record.
 struct Inserted {
     placed: Vec<Placed>,
@@ -380,11 +384,26 @@ struct Inserted {
     retried: bool,
 }
 
+/// The bells of what asked for no place in the record.
+fn unrecorded(batch: Batch) -> Vec<Envelope> {
+    let notifications = batch.items.into_iter().filter_map(|item| item.notification);
+    notifications
+        .filter(|notification| !notification.persist)
+        .map(|notification| Envelope::of(notification, None))
+        .collect()
+}
+
+/// How soon the record answered a node that had given a lane back.
+enum Rested {
+    OneTry,
+    SeveralTries,
+}
+
 /// Why a dispatcher gave its lane up for the moment.
 enum Interrupted {
     Fenced,
-    /// The record can't be reached from this node.
-    Record,
+    /// The record fails at this node, of late with this.
+    Record(StoreError),
     Queue(QueueError),
 }
 

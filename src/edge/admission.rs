@@ -1,8 +1,10 @@
 //! When a client that says CONNECT has its turn: so many a second, first come, first served, and no more in the queue than it can serve in time.
 //!
 //! # Why
-//! A node that comes back finds everybody at its door at once. To ask about ten thousand tokens, to enter ten thousand rolls and to read ten
-//! thousand inboxes in the same second takes the cores and the record from those who publish. So the turn comes before all of that.
+//! A node that comes back finds everybody at its door at once. To enter ten thousand rolls and to read ten thousand inboxes in the same second
+//! takes the cores and the record from those who publish. So the turn comes before all of that, and only the check of the token before the turn:
+//! it asks nobody, and whoever brings nonsense would otherwise take the turns of all others. Since a token may end while its bearer waits, its
+//! end and its revocation are looked at once more after the turn.
 //!
 //! # How
 //! Nobody stands in a list. Each who knocks is told when the turn is, which is one interval after the one before; so waiting takes a timer and

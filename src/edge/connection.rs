@@ -240,19 +240,16 @@ impl Connection {
         }
     }
 
-    /// Checks the token and, at CONNECT, waits for the turn before and takes a place on the roll and in the hub.
+    /// Checks the token and, at CONNECT, waits for the turn and takes a place on the roll and in the hub.
     async fn admit(&mut self, credential: &Credential, renewal: bool) -> Result<Identity, Disconnect> {
-        if !renewal {
-            wait_for_turn(&self.edge, &self.mailbox).await?;
-        }
         let limit = Duration::from_millis(self.edge.config.ask_timeout_ms);
-        let identity = match who_is(&self.edge, credential, limit).await {
-            Ok(identity) => identity,
-            Err(refusal) => return Err(Disconnect::new(Reason::Token(refusal.code()), refusal.to_string())),
-        };
+        let identity = who_is(&self.edge, credential, limit).await.map_err(refused)?;
         if renewal {
             return Ok(identity);
         }
+        // Only now: what opens no session takes nobody's turn.
+        wait_for_turn(&self.edge, &self.mailbox).await?;
+        come_in(&self.edge, credential, &identity).map_err(refused)?;
         // First into the hub, then onto the roll: from the moment that the node hears what is for this user, somebody is there to be rung.
         let present = self.edge.hub.enter_user(&identity.user, &self.mailbox);
         let entered = enter(&self.edge, &self.mailbox, &identity, limit).await?;
@@ -359,9 +356,37 @@ async fn who_is(edge: &Edge, credential: &Credential, limit: Duration) -> Result
             let asking = edge.auth.authenticate(auth::bearer(token), now().wall);
             timeout(limit, asking).await.unwrap_or(Err(Refusal::Unavailable))
         }
-        // Its token may have been revoked since: the caller looks, as for any.
-        Credential::Ticket(ticket) => edge.tickets.redeem(ticket, now().wall),
+        Credential::Ticket(ticket) => {
+            let now = now().wall;
+            let identity = edge.tickets.look(ticket, now)?;
+            is_good(edge, &identity, now).map(|()| identity)
+        }
     }
+}
+
+/// What was good before the wait may have ended meanwhile. A ticket is used up only here: who is sent away brings it again.
+fn come_in(edge: &Edge, credential: &Credential, identity: &Identity) -> Result<(), Refusal> {
+    let now = now().wall;
+    is_good(edge, identity, now)?;
+    match credential {
+        Credential::Token(_) => Ok(()),
+        Credential::Ticket(ticket) => edge.tickets.redeem(ticket, now),
+    }
+}
+
+/// Whether the token behind it, which was found right before, still is.
+fn is_good(edge: &Edge, identity: &Identity, now: EpochMs) -> Result<(), Refusal> {
+    if let Some(at) = identity.expires.filter(|at| *at <= now) {
+        return Err(Refusal::Expired { at, now });
+    }
+    match edge.hub.revocations().cover(identity, now) {
+        true => Err(Refusal::Revoked),
+        false => Ok(()),
+    }
+}
+
+fn refused(refusal: Refusal) -> Disconnect {
+    Disconnect::new(Reason::Token(refusal.code()), refusal.to_string())
 }
 
 /// Takes a place on the roll.

@@ -91,7 +91,7 @@ pub struct Config {
     pub admission: admission::Config,
     /// Octets of events that wait for a client to take them.
     pub sse_buffer: usize,
-    /// Whether `GET /sse/notify?token=TOKEN` is served. A token in a URL ends in logs, where whoever reads them can use it: a ticket doesn't.
+    /// Whether `GET /sse/notify?token=TOKEN` is served. A token in a URL ends in logs, where whoever reads them can use it; a ticket is used up by then.
     pub query_token: bool,
 }
 

@@ -14,6 +14,7 @@ use super::sockjs::{self, Service};
 use super::transport::Transport;
 use super::{Edge, connection, origin, sse};
 use crate::stomp::Version;
+use crate::telemetry::events;
 
 /// The endpoint as today's clients know it; SockJS lives below it.
 pub const ENDPOINT: &str = "/stomp-ws";
@@ -44,9 +45,11 @@ impl Edge {
     /// A place for a session that opens now, or the answer that says why there is none.
     pub(super) fn place(&self) -> Result<Place, Refused> {
         if self.tasks.is_closed() {
+            events::session_refused("draining");
             return Err(Refused::later("draining", "the server is going away; come back"));
         }
         self.places.take().ok_or_else(|| {
+            events::session_refused("no-place");
             let most = self.config.max_connections;
             let reason = format!("this node holds {most} connections already (edge.max_connections)");
             Refused::later("unavailable", reason)
@@ -58,7 +61,11 @@ impl Service for Edge {
     type Pass = Place;
 
     fn allows_origin(&self, headers: &HeaderMap) -> bool {
-        self.any_origin || origin::is_allowed(headers, &self.config.origins)
+        let allowed = self.any_origin || origin::is_allowed(headers, &self.config.origins);
+        if !allowed {
+            events::session_refused("origin");
+        }
+        allowed
     }
 
     fn frame_ancestors(&self) -> String {

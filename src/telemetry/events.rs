@@ -112,6 +112,11 @@ pub fn waiting_ended() {
     gauge!(names::ADMISSION_WAITING).decrement(1.0);
 }
 
+/// A request for a session was refused before it began, for a reason of the closed set in the table.
+pub fn session_refused(reason: &'static str) {
+    counter!(names::SESSIONS_REFUSED, "reason" => reason).increment(1);
+}
+
 /// A session was authenticated.
 pub fn session_opened(user: &str, version: &'static str) {
     gauge!(names::SESSIONS).increment(1.0);
@@ -209,6 +214,12 @@ pub fn revoked(by: &str, token_id: Option<&str>, user: Option<&str>, told: bool)
 /// The record answers again.
 pub fn record_recovered(verb: &'static str) {
     tracing::info!(verb, "the record answers again");
+}
+
+/// The record failed here for so long that another node gets the lane.
+pub fn lane_given_back(lane: u32, error: &dyn std::fmt::Display) {
+    counter!(names::LANES_GIVEN_BACK).increment(1);
+    tracing::warn!(lane, %error, "the record fails here; the lane is given to another node, which may do better");
 }
 
 /// The queue's state, sampled.

@@ -54,6 +54,7 @@ table! {
     ADMISSION_WAITING = Gauge "admission_waiting" "Clients that said CONNECT and wait for their turn (edge.admission).";
     ADMISSION_WAIT = Seconds "admission_wait_seconds" "From CONNECT to the turn.";
     SENT_AWAY = Counter "sent_away_total" "CONNECTs that were asked to come back later, since the queue was full. For a while after a restart is health; always is too few nodes, or edge.admission.per_second too low.";
+    SESSIONS_REFUSED = Counter "sessions_refused_total" "Requests for a session that were refused before it began, by reason (no-place: edge.max_connections; origin: edge.origins; draining).";
     OPENED = Counter "sessions_opened_total" "Sessions opened, by what their clients speak (a version of STOMP, or events).";
     CLOSED = Counter "connections_closed_total" "Connections closed, by reason.";
     DROPPED = Counter "dropped_total" "Deliveries without a record that a full window or mailbox lost.";
@@ -69,6 +70,7 @@ table! {
     ROLL_GIVEN_UP = Counter "roll_given_up_total" "Sessions closed because the cluster's roll, at its return, had more of the user than the cap.";
     TAIL_RUNG = Counter "tail_rung_total" "Bells that this node's tail rang from the record, because the topic may not have. 0 in health.";
     REVOCATIONS = Gauge "revocations" "Revocations that this node holds. Alert near api.max_revocations, at which further ones are refused.";
+    LANES_GIVEN_BACK = Counter "lanes_given_back_total" "How often this node gave a lane to another one, since the record failed here. 0 in health; where all nodes do it, it is the record.";
     QUEUE_PENDING = Gauge "queue_pending" "Entries that wait in the queue.";
     QUEUE_SEQUENCE = Gauge "queue_last_sequence" "Highest sequence that the queue has given.";
     RECORD_OPEN = Gauge "record_open" "Notifications in the record without an outcome.";

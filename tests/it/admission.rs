@@ -223,7 +223,8 @@ async fn a_drain_does_not_wait_for_those_who_wait() {
     let settings = [
         ("edge.admission.per_second", "1"),
         ("edge.admission.burst", "1"),
-        ("edge.admission.wait_ms", "600000"),
+        ("edge.admission.wait_ms", "59000"),
+        ("auth.tickets.seconds", "60"),
     ];
     let mut server = Server::with(&settings).await;
     let mut tabs = Vec::new();
@@ -252,4 +253,28 @@ async fn a_drain_does_not_wait_for_those_who_wait() {
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     // Thirty at one a second: wider than edge.return_within_ms.
     assert!((10_000..=30_000).contains(&latest), "{latest}");
+}
+
+/// As many as the queue holds a hundred times: each is refused for what it brought, and who brings a good token waits for none of them.
+#[tokio::test]
+async fn nonsense_takes_nobodys_turn() {
+    let settings = [
+        ("edge.admission.per_second", "1"),
+        ("edge.admission.burst", "1"),
+        ("edge.admission.max_waiting", "1"),
+    ];
+    let server = Server::with(&settings).await;
+    for number in 0..100 {
+        let mut tab = knock(&server, &format!("nonsense{number}")).await;
+        assert_eq!(tab.error().await.0, "token-malformed");
+    }
+    let mut honest = knock(&server, "test1").await;
+    assert_eq!(honest.frame().await.command, ServerCommand::Connected);
+    for (name, expected) in [
+        ("admitted_total", 1.0),
+        ("sent_away_total", 0.0),
+        ("admission_wait_seconds_sum", 0.0),
+    ] {
+        assert_eq!(server.metric(&format!("quick_notify_{name}")).await, expected, "{name}");
+    }
 }

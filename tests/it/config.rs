@@ -247,6 +247,21 @@ fn origins_are_named_one_by_one_outside_dev_mode() {
     assert_eq!(code, Some(0), "in dev mode any may anyway: {err}");
 }
 
+/// Each is right alone.
+#[test]
+fn bounds_that_contradict_each_other_are_mistakes() {
+    let file = "[edge]\nwrite_timeout_ms = 30_001\n[edge.admission]\nwait_ms = 20_000\nper_second = 1_000\n\
+                [auth.tickets]\nseconds = 20\nmax_used = 19_999\n";
+    let expected = [
+        "edge.admission.wait_ms: must be less than auth.tickets.seconds: a ticket would end while its bearer waits for the turn",
+        "auth.tickets.max_used: must be at least auth.tickets.seconds × edge.admission.per_second, which is 20000: so many may be used before \
+         the first of them ends",
+        "http.write_timeout_ms: must be at least edge.write_timeout_ms: a slow client of a session over HTTP would be cut off before the session \
+         gives it up",
+    ];
+    assert_eq!(mistakes(file, &[], &[]), expected);
+}
+
 #[test]
 fn admission_and_http_have_their_bounds() {
     let file = "[edge.admission]\nper_second = 0\nburst = 0\nwait_ms = 600_001\nreturn_most_ms = 999\n[http]\nwrite_timeout_ms = 99\nbacklog = 0\n";
@@ -257,6 +272,9 @@ fn admission_and_http_have_their_bounds() {
         "edge.admission.burst: must lie between 1 and 1000000",
         "edge.admission.wait_ms: must lie between 0 and 600000",
         "edge.admission.return_most_ms: must lie between 1000 and 300000",
+        "edge.admission.wait_ms: must be less than auth.tickets.seconds: a ticket would end while its bearer waits for the turn",
+        "http.write_timeout_ms: must be at least edge.write_timeout_ms: a slow client of a session over HTTP would be cut off before the session \
+         gives it up",
     ];
     assert_eq!(mistakes(file, &[], &[]), expected);
 }

@@ -111,7 +111,12 @@ async fn a_body_that_comes_drop_by_drop_is_late() {
 /// Thousands of answers are asked for at once, and none is read; then the only place is free again.
 #[tokio::test]
 async fn who_takes_nothing_of_its_answers_is_broken_off() {
-    let server = Server::with(&[("http.max_connections", "1"), ("http.write_timeout_ms", "500")]).await;
+    let server = Server::with(&[
+        ("http.max_connections", "1"),
+        ("http.write_timeout_ms", "500"),
+        ("edge.write_timeout_ms", "500"),
+    ])
+    .await;
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(4_096).expect("a small buffer");
     let mut greedy = socket

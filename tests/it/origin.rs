@@ -53,6 +53,8 @@ async fn only_listed_origins_may_connect_and_call() {
     assert_eq!(upgrade(&server, &own).await, 101, "a page that this server served");
     assert_eq!(upgrade(&server, EVIL).await, 403);
     assert_eq!(upgrade(&server, "null").await, 403);
+    let refused = r#"quick_notify_sessions_refused_total{reason="origin"} 2"#;
+    assert!(server.metrics().await.contains(refused));
     assert_eq!(preflight(&server, SHOP).await.as_deref(), Some(SHOP));
     assert_eq!(preflight(&server, EVIL).await, None);
     // The answer itself can be read by the shop's page, too: here that its token is missing.

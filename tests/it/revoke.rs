@@ -159,7 +159,7 @@ async fn a_session_that_waits_for_its_client_ends_too() {
 #[tokio::test]
 async fn a_token_that_ends_while_its_session_waits_for_its_client_ends_it() {
     // Without the look at the token's end the write would be waited for until then.
-    let server = server(&[("edge.write_timeout_ms", "60000")]).await;
+    let server = server(&[("edge.write_timeout_ms", "60000"), ("http.write_timeout_ms", "60000")]).await;
     let now = wall_clock() / 1_000;
     let claims = json!({"sub": "alice", "exp": now + 4});
     let key = EncodingKey::from_secret(SECRET.as_bytes());

@@ -14,7 +14,7 @@ use http_body::{Body, Frame};
 
 use crate::edge::transport::{Lost, Payload, Received, Transport};
 use crate::http::Lent;
-use crate::session::Disconnect;
+use crate::session::{Disconnect, Reason};
 
 /// A pipe that holds `bound` octets, or one event that is larger. Its first words are how long a client waits before it comes back by itself.
 pub fn pipe(bound: usize, retry_ms: u128, lent: Option<Lent>) -> (EventStream, Events) {
@@ -48,7 +48,7 @@ pub enum Fate {
     Refused(Disconnect),
 }
 
-/// Tells the request that its session has ended.
+/// Tells the request that its session has ended; when it is dropped, too, since the request waits for it.
 pub struct Decision(Arc<Pipe>);
 
 struct Pipe {
@@ -165,9 +165,20 @@ impl Events {
 
 impl Decision {
     pub fn refuse(self, end: Disconnect) {
+        self.decide(end);
+    }
+
+    fn decide(&self, end: Disconnect) {
         let mut inner = self.0.lock();
-        inner.refused = Some(end);
+        inner.refused.get_or_insert(end);
         inner.wake_reader();
+    }
+}
+
+impl Drop for Decision {
+    fn drop(&mut self) {
+        // Of what was refused before, this changes nothing.
+        self.decide(Disconnect::new(Reason::Unavailable, "the session broke off; try again"));
     }
 }
 
@@ -256,4 +267,25 @@ fn wake(waker: &mut Option<Waker>) {
 
 fn retry(ms: u128) -> Bytes {
     format!("retry: {ms}\n\n").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As when it panics.
+    #[tokio::test]
+    async fn a_session_that_breaks_off_without_a_word_does_not_leave_its_request_waiting() {
+        let (stream, mut events) = pipe(1_024, 1_000, None);
+        let fate = events.fate();
+        let session = tokio::spawn(async move {
+            let _both = (stream, fate);
+            std::future::pending::<()>().await;
+        });
+        session.abort();
+        let Fate::Refused(end) = events.decided().await else {
+            panic!("it is open");
+        };
+        assert_eq!(end.reason, Reason::Unavailable);
+    }
 }

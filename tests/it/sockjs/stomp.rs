@@ -142,6 +142,7 @@ async fn nothing_comes_after_the_token_was_taken_back() {
 async fn a_response_that_nobody_reads_ends_with_the_token() {
     let settings = [
         ("edge.write_timeout_ms", "60000"),
+        ("http.write_timeout_ms", "60000"),
         ("edge.sockjs.response_limit", "100000000"),
     ];
     let server = strict(&settings).await;

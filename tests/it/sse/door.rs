@@ -184,6 +184,8 @@ async fn without_a_place_it_is_to_come_again() {
     let answer = server.get("/sse/notify", &[("Authorization", "test2")]).await;
     assert_eq!(said(&answer), expected(503, "unavailable", "-"));
     assert_eq!(answer.headers["retry-after"], "1");
+    let refused = r#"quick_notify_sessions_refused_total{reason="no-place"} 1"#;
+    assert!(server.metrics().await.contains(refused));
 }
 
 #[tokio::test]
@@ -194,9 +196,8 @@ async fn who_comes_while_too_many_do_is_told_when_to_come_back() {
         ("edge.admission.max_waiting", "0"),
     ];
     let server = Server::with(&admission).await;
-    let ask = async || server.get("/sse/notify", &[("Authorization", "nonsense")]).await;
-    assert_eq!(ask().await.status, 401, "it was its turn");
-    let answer = ask().await;
+    let _stream = Stream::open(&server, "test1", None).await;
+    let answer = server.get("/sse/notify", &[("Authorization", "test2")]).await;
     assert_eq!(said(&answer), expected(503, "unavailable", "-"));
     let seconds: u64 = answer.headers["retry-after"]
         .to_str()

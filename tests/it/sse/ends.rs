@@ -8,7 +8,7 @@ use crate::harness::{Server, Stream, eventually, within};
 
 const SECRET: &str = "a secret of thirty-two bytes, ok?";
 
-async fn with_tokens(more: &[(&str, &str)]) -> Server {
+pub async fn with_tokens(more: &[(&str, &str)]) -> Server {
     let settings = [
         ("auth.adapter", "jwt"),
         ("auth.jwt.keys", "[{secret_env=\"TOKEN_SECRET\"}]"),
@@ -140,7 +140,12 @@ async fn a_client_that_never_reads_is_cut_off_and_holds_up_nobody() {
 /// What a client has not taken when its token ends, it never gets from here: what is on its way by then is in the hands of the network.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_doesnt_read_is_cut_off_at_the_end_of_its_token() {
-    let server = with_tokens(&[("edge.write_timeout_ms", "60000"), ("session.resend_first_ms", "60000")]).await;
+    let server = with_tokens(&[
+        ("edge.write_timeout_ms", "60000"),
+        ("http.write_timeout_ms", "60000"),
+        ("session.resend_first_ms", "60000"),
+    ])
+    .await;
     let text = "x".repeat(60_000);
     for half in 0..2 {
         let some: Vec<_> = (0..100)

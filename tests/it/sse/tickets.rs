@@ -1,11 +1,13 @@
 //! Tickets: what a page puts into a URL instead of its token.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use serde_json::json;
 
-use super::ends::{publish, server, token};
-use crate::harness::{Answer, Cluster, Server, Stream, Tab, eventually, tempdir};
+use super::ends::{publish, server, token, with_tokens};
+use crate::harness::{Answer, Cluster, Server, Stream, Tab, eventually, lasts, tempdir};
 
 async fn ticket(server: &Server, token: &str) -> String {
     let answer = server.post("/api/ticket", &[("Authorization", token)], "").await;
@@ -118,7 +120,13 @@ async fn a_ticket_that_was_changed_or_made_elsewhere_is_refused() {
 
 #[tokio::test]
 async fn a_ticket_is_good_for_seconds() {
-    let server = with_secret(&[("auth.tickets.seconds", "1"), ("auth.tickets.max_used", "1")]).await;
+    let server = with_secret(&[
+        ("auth.tickets.seconds", "1"),
+        ("auth.tickets.max_used", "1"),
+        ("edge.admission.per_second", "1"),
+        ("edge.admission.wait_ms", "999"),
+    ])
+    .await;
     let late = ticket(&server, "test1").await;
     let first = ticket(&server, "test1").await;
     let second = ticket(&server, "test1").await;
@@ -175,4 +183,50 @@ async fn a_secret_that_is_too_short_is_a_mistake() {
     assert!(!output.status.success(), "{said}");
     let expected = "auth.tickets.secret: secret_file /dev/null: a secret has 32 to 4096 bytes";
     assert!(said.contains(expected), "{said}");
+}
+
+/// One comes in a second.
+const SLOW: [(&str, &str); 2] = [("edge.admission.per_second", "1"), ("edge.admission.burst", "1")];
+
+#[tokio::test]
+async fn a_ticket_is_not_used_up_while_its_bearer_is_sent_away() {
+    let server = with_secret(&[&SLOW[..], &[("edge.admission.wait_ms", "0")]].concat()).await;
+    let ticket = ticket(&server, "test1").await;
+    let _first = Stream::open(&server, "test2", None).await;
+    let answer = server.get(&url(&ticket), &[]).await;
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.headers["retry-after"], "1");
+    lasts(Duration::from_secs(1)).await;
+    let _second = Stream::at(&server, &url(&ticket), &[]).await;
+    assert_eq!(code(&server.get(&url(&ticket), &[]).await), refused("ticket-used"));
+}
+
+/// Both find it good when they come.
+#[tokio::test]
+async fn of_two_who_wait_with_one_ticket_the_first_has_it() {
+    let server = with_secret(&SLOW).await;
+    let url = url(&ticket(&server, "test1").await);
+    let _first = Stream::open(&server, "test2", None).await;
+    let refusal = tokio::select! {
+        one = server.get(&url, &[]) => one,
+        other = server.get(&url, &[]) => other,
+    };
+    assert_eq!(code(&refusal), refused("ticket-used"));
+    assert_eq!(server.metric("quick_notify_admitted_total").await, 3.0);
+}
+
+#[tokio::test]
+async fn a_token_that_ends_while_its_bearer_waits_opens_nothing() {
+    let server = with_tokens(&SLOW).await;
+    let _first = Stream::open(&server, &token("alice", "t1", 600), None).await;
+    let ending = token("alice", "t2", 2);
+    let headers = [("Authorization", &*ending)];
+    let answers = futures_util::future::join_all((0..4).map(|_| server.get("/sse/notify", &headers))).await;
+    let expired = answers
+        .iter()
+        .filter(|answer| answer.text.contains("\"token-expired\""));
+    // Their turns are one to four seconds after the first's.
+    let expired = expired.filter(|answer| answer.status == 401).count();
+    assert!((2..=3).contains(&expired), "{expired}");
+    assert_eq!(server.metric("quick_notify_admitted_total").await, 5.0);
 }
