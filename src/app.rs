@@ -51,6 +51,9 @@ pub struct App {
     drain_timeout: Duration,
 }
 
+/// How long a drain waits for the last frames of sessions over HTTP.
+const FAREWELLS: Duration = Duration::from_secs(1);
+
 /// What ends together, in the order in which it ends.
 struct Stages {
     doors: Lifecycle,
@@ -231,6 +234,8 @@ impl App {
             let dispatch = self.stages.dispatch.drained(share).await;
             // What is left of the time belongs to the outcomes.
             let edge = tokio::time::timeout(share, self.edge.drain()).await.is_ok();
+            // What was lent to sessions belongs to the doors again, and its last frames are on their way.
+            self.stages.doors.drained(FAREWELLS).await;
             let outcomes = self.stages.outcomes.drained(limit).await;
             let rest = self.stages.rest.drained(limit).await;
             self.topic.close().await;

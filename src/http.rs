@@ -33,7 +33,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-pub use wire::{Lent, Wire};
+pub use wire::{Lent, Sent, Wire};
 
 use self::patient::Patient;
 use crate::lifecycle::Lifecycle;
@@ -48,6 +48,8 @@ pub struct Config {
     pub head_timeout_ms: u64,
     /// How long a client may take nothing of what it is sent, in milliseconds.
     pub write_timeout_ms: u64,
+    /// Octets that one who can't keep up has to take a second at least, or what waits for it as a whole within `write_timeout_ms`.
+    pub min_rate: u32,
     /// Connections that wait to be accepted, as far as the system lets it be so many (`net.core.somaxconn`). One that comes when they are too many
     /// is tried again by its client's system after 1 s, then 3 s, 7 s: where thousands come back at once, that is what they would wait for.
     pub backlog: u32,
@@ -59,6 +61,7 @@ impl Default for Config {
             max_connections: 4_000,
             head_timeout_ms: 30_000,
             write_timeout_ms: 30_000,
+            min_rate: 1_024,
             backlog: 4_096,
         }
     }
@@ -71,6 +74,7 @@ impl Config {
             ("max_connections", self.max_connections as u64, 1, 1_000_000),
             ("head_timeout_ms", self.head_timeout_ms, 100, 600_000),
             ("write_timeout_ms", self.write_timeout_ms, 100, 600_000),
+            ("min_rate", u64::from(self.min_rate), 1, 1_000_000_000),
             ("backlog", u64::from(self.backlog), 1, 65_535),
         ];
         bounds
@@ -121,12 +125,13 @@ pub async fn serve(config: Config, listener: TcpListener, routes: Router, lifecy
         tokio::task::yield_now().await;
         // Small frames go out when they are written, not when more of them have gathered.
         let _ = stream.set_nodelay(true);
-        let wire = Wire::new(place, &places, &lifecycle.tasks);
+        let patience = Duration::from_millis(config.write_timeout_ms);
+        let wire = Wire::new(place, &places, &lifecycle.tasks, patience);
         let service = Wired {
             routes: TowerToHyperService::new(routes.clone()),
             wire: wire.clone(),
         };
-        let stream = TokioIo::new(Patient::new(stream, Duration::from_millis(config.write_timeout_ms)));
+        let stream = TokioIo::new(Patient::new(stream, patience, config.min_rate));
         // Boxed: it is moved twice from here, and each time would leave its room behind in the task.
         let connection = Box::pin(http.serve_connection(stream, service).with_upgrades());
         let (drain, abort) = (lifecycle.drain.clone(), lifecycle.abort.clone());
@@ -243,6 +248,7 @@ impl Service<axum::http::Request<Incoming>> for Wired {
     type Future = <TowerToHyperService<Router> as Service<axum::http::Request<Incoming>>>::Future;
 
     fn call(&self, mut request: axum::http::Request<Incoming>) -> Self::Future {
+        self.wire.asked();
         request.extensions_mut().insert(self.wire.clone());
         self.routes.call(request)
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
 
 use super::admission::SentAway;
 use super::hub::Present;
@@ -58,17 +58,23 @@ pub async fn carry(edge: Arc<Edge>, place: Place, session: Session, mut transpor
         connection.member.as_deref().map(|member| &*member.identity.user),
         &end.detail,
     );
+    // What was written before the token's end may still be under way; soon after it nothing is, whyever the session ends.
+    let token_ends = match end.reason {
+        Reason::Token(_) => Some(Instant::now()),
+        _ => connection
+            .member
+            .as_ref()
+            .and_then(|member| member.identity.expires)
+            .map(|ends| Instant::from_std(now().instant_of(ends))),
+    };
     // Off the roll before the farewell: a client that comes back at once finds its place free.
     let edge = connection.leave();
     if end.reason != Reason::Gone {
-        let mut limit = Duration::from_millis(edge.config.close_timeout_ms);
-        if matches!(end.reason, Reason::Token(_)) {
-            // What was written before the token's end may still be under way; soon after it nothing is.
-            limit = limit.min(AFTER_TOKEN);
-        }
+        let limit = Instant::now() + Duration::from_millis(edge.config.close_timeout_ms);
+        let limit = token_ends.map_or(limit, |ends| limit.min(ends + AFTER_TOKEN));
         let words = farewell(&end, &edge.config);
         // Boxed: what only the end needs would be carried by the idle connection.
-        let _ = Box::pin(timeout(limit, transport.close(end.reason.close_code(), &words))).await;
+        let _ = Box::pin(timeout_at(limit, transport.close(end.reason.close_code(), &words))).await;
     }
     drop(place);
     end
@@ -147,6 +153,9 @@ impl Connection {
                 // Boxed: seldom, and its state would be carried by every idle connection.
                 Output::Authenticate { credential, renewal } => {
                     Box::pin(self.authenticate(&credential, renewal)).await;
+                    if self.member.is_some() {
+                        transport.established();
+                    }
                 }
                 Output::Read(read) => self.read(read),
                 Output::Confirm(confirm) => self.confirm(confirm).await,

@@ -17,6 +17,9 @@ pub trait Transport: Send {
     /// Takes back what was written and is still in this transport's own queue: the token has ended.
     fn retract(&mut self) {}
 
+    /// The client has said who it is.
+    fn established(&mut self) {}
+
     /// Says goodbye and waits for the answer. `code` and `reason` as in RFC 6455, section 7.4.
     fn close(&mut self, code: u16, reason: &str) -> impl Future<Output = ()> + Send;
 }

@@ -1,4 +1,4 @@
-//! A connection whose client has to take what it is sent: one that doesn't for a while is broken off.
+//! A connection whose client has to take what it is sent: one that doesn't for a while is broken off, and so is one that takes it at a trickle.
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
@@ -7,33 +7,41 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 #[derive(Debug)]
 pub struct Patient {
     stream: TcpStream,
     limit: Duration,
-    /// Runs while the client takes nothing. Boxed: nearly every write is done at once.
+    /// Octets a second.
+    rate: u32,
+    /// Runs from a write that had to wait until everything has been taken; what is taken meanwhile buys time. Boxed: nearly every write is done at
+    /// once.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl Patient {
-    pub fn new(stream: TcpStream, limit: Duration) -> Self {
+    pub fn new(stream: TcpStream, limit: Duration, rate: u32) -> Self {
         Self {
             stream,
             limit,
+            rate,
             stalled: None,
         }
     }
 
     fn judge(&mut self, context: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if written.is_ready() {
-            self.stalled = None;
-            return written;
+        if let Poll::Ready(done) = written {
+            if let (Some(stalled), Ok(taken)) = (&mut self.stalled, &done) {
+                let bought = Duration::from_secs_f64(*taken as f64 / f64::from(self.rate));
+                let until = (stalled.deadline() + bought).min(Instant::now() + self.limit);
+                stalled.as_mut().reset(until);
+            }
+            return Poll::Ready(done);
         }
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(self.limit)));
         ready!(stalled.as_mut().poll(context));
-        let detail = "the client did not take what was sent (http.write_timeout_ms)";
+        let detail = "the client did not take what was sent (http.write_timeout_ms, http.min_rate)";
         Poll::Ready(Err(io::Error::new(ErrorKind::TimedOut, detail)))
     }
 }
@@ -67,7 +75,9 @@ impl AsyncWrite for Patient {
         self.stream.is_write_vectored()
     }
 
+    /// Everything has been taken.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stalled = None;
         Pin::new(&mut self.stream).poll_flush(context)
     }
 

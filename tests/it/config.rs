@@ -264,10 +264,12 @@ fn bounds_that_contradict_each_other_are_mistakes() {
 
 #[test]
 fn admission_and_http_have_their_bounds() {
-    let file = "[edge.admission]\nper_second = 0\nburst = 0\nwait_ms = 600_001\nreturn_most_ms = 999\n[http]\nwrite_timeout_ms = 99\nbacklog = 0\n";
+    let file = "[edge.admission]\nper_second = 0\nburst = 0\nwait_ms = 600_001\nreturn_most_ms = 999\n[http]\nwrite_timeout_ms = 99\nmin_rate = 0\nbacklog = 0\n[edge.sockjs]\nmax_opening = 0\n";
     let expected = [
         "http.write_timeout_ms: must lie between 100 and 600000",
+        "http.min_rate: must lie between 1 and 1000000000",
         "http.backlog: must lie between 1 and 65535",
+        "edge.sockjs.max_opening: must lie between 1 and 10000000",
         "edge.admission.per_second: must lie between 1 and 1000000",
         "edge.admission.burst: must lie between 1 and 1000000",
         "edge.admission.wait_ms: must lie between 0 and 600000",

@@ -135,6 +135,40 @@ async fn who_takes_nothing_of_its_answers_is_broken_off() {
     drop(greedy);
 }
 
+/// A little at a time, always in time for the clock: it does not wind it up again.
+#[tokio::test]
+async fn who_takes_its_answers_at_a_trickle_is_broken_off() {
+    let server = Server::with(&[
+        ("http.max_connections", "1"),
+        ("http.write_timeout_ms", "500"),
+        ("http.min_rate", "1000000000"),
+    ])
+    .await;
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4_096).expect("a small buffer");
+    let mut greedy = socket
+        .connect(server.address().parse().expect("an address"))
+        .await
+        .expect("it listens");
+    let request = "GET /sdk/quick-notify.js HTTP/1.1\r\nHost: x\r\n\r\n".repeat(2_000);
+    greedy.write_all(request.as_bytes()).await.expect("it reads");
+    let mut next = connect(&server).await;
+    next.write_all(b"GET /health/live HTTP/1.1\r\nConnection: close\r\n\r\n")
+        .await
+        .expect("a request");
+    let trickle = async {
+        let (mut tick, mut some) = (tokio::time::interval(Duration::from_millis(20)), [0; 4_096]);
+        while matches!(greedy.read(&mut some).await, Ok(1..)) {
+            tick.tick().await;
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        answer = rest(&mut next) => assert!(answer.ends_with("live"), "the place is free again"),
+        () = trickle => {}
+    }
+}
+
 #[tokio::test]
 async fn a_head_has_a_bound() {
     let server = Server::start().await;

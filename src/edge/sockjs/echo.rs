@@ -17,6 +17,9 @@ pub fn routes(config: &Config) -> Router {
     let options = |base| {
         let mut options = Options::new(base, config);
         options.bounds.response = 4_096;
+        if options.client_url.is_empty() {
+            options.client_url = "/sockjs.min.js".to_owned();
+        }
         options
     };
     let disabled = Options {
@@ -58,6 +61,7 @@ impl<const CLOSES: bool> Service for Echo<CLOSES> {
     }
 
     async fn serve(self: Arc<Self>, (): (), mut transport: impl Transport + 'static) {
+        transport.established();
         if CLOSES {
             return transport.close(3000, "Go away!").await;
         }

@@ -5,19 +5,21 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, stream};
 use tokio::time::Instant;
 
-use super::headers::{fresh, insert};
-use super::routes::{Mount, let_in, not_found, origin_of};
+use super::headers::{fresh, insert, never_kept};
+use super::routes::{Mount, not_found, origin_of};
 use super::session::{BUSY, Receiver, Refused, Session};
 use super::sessions::Found;
 use super::{Options, Service};
-use crate::http::{self, Lent, Unread, Wire};
+use crate::edge::place::Place;
+use crate::edge::refused::Refused as Turned;
+use crate::http::{self, Unread, Wire};
 use crate::sockjs::{Callback, Format, frame, message};
 
 /// Octets of the parts of a path that name a session.
@@ -51,6 +53,12 @@ impl<S: Service> Exchange<S> {
             // Boxed: what reads a body would be carried by every response that waits.
             return Box::pin(self.send(verb, body)).await;
         }
+        // A body that is under way, or that nobody reads, would hide that the client has gone.
+        if !body.is_end_stream()
+            && let Err(refused) = Box::pin(self.read(body)).await
+        {
+            return refused;
+        }
         // What the request held is gone before the wait.
         match self.begin(verb) {
             Ok(begun) => begun.answer().await,
@@ -66,7 +74,7 @@ impl<S: Service> Exchange<S> {
             Verb::Call => Format::Call(self.callback()?),
             _ => Format::Lines,
         };
-        let Some(wire) = self.parts.extensions.get::<Wire>() else {
+        let Some(wire) = self.parts.extensions.get::<Wire>().cloned() else {
             return Err(self.said(StatusCode::INTERNAL_SERVER_ERROR, "this connection can't be held open"));
         };
         let session = match self.find() {
@@ -90,7 +98,7 @@ impl<S: Service> Exchange<S> {
             session,
             format,
             streams,
-            lent: wire.lend(),
+            wire,
         })
     }
 
@@ -107,9 +115,11 @@ impl<S: Service> Exchange<S> {
 
     /// Opens a session, and sees to its end.
     fn open(&self) -> Result<Arc<Session>, Response> {
-        let pass = let_in(&self.mount, &self.parts)?;
+        let (pass, opening) = self
+            .let_in()
+            .map_err(|refused| never_kept(refused, &self.parts.headers))?;
         let session = Session::new(self.mount.options.bounds);
-        let channel = session.channel();
+        let channel = session.channel(opening);
         let origin = origin_of(&self.parts.headers);
         if !self.mount.sessions.insert(&self.id, origin, &session) {
             // Two requests opened it at once, and this one comes second.
@@ -130,26 +140,26 @@ impl<S: Service> Exchange<S> {
         Ok(session)
     }
 
+    /// What a session holds: the service's pass, and a place among those that are opening. Any client can open many by a few requests, so they have
+    /// a bound of their own, and leave the rest of the node to those who say who they are.
+    fn let_in(&self) -> Result<(S::Pass, Place), Response> {
+        let opening = self.mount.opening.take().ok_or_else(|| {
+            let most = self.mount.options.max_opening;
+            let reason = format!("{most} sessions are opening here already (edge.sockjs.max_opening)");
+            Turned::later("unavailable", reason).into_response()
+        })?;
+        Ok((self.mount.service.let_in(&self.parts.headers)?, opening))
+    }
+
     /// Hands messages to a session.
     async fn send(self, verb: Verb, body: Body) -> Response {
-        let Options {
-            max_body, send_timeout, ..
-        } = self.mount.options;
         let Found::Here(session) = self.find() else {
             return self.said(StatusCode::NOT_FOUND, "there is no such session here");
         };
-        let deadline = Instant::now() + send_timeout;
-        let body = match http::read(body, max_body, send_timeout).await {
+        let deadline = Instant::now() + self.mount.options.send_timeout;
+        let body = match self.read(body).await {
             Ok(body) => body,
-            Err(Unread::TooLarge) => {
-                let detail = format!("at most {max_body} octets are taken at once (edge.max_message)");
-                return self.said(StatusCode::PAYLOAD_TOO_LARGE, &detail);
-            }
-            Err(Unread::Late) => {
-                let detail = "the messages did not arrive in time (edge.sockjs.send_timeout_ms)";
-                return self.said(StatusCode::REQUEST_TIMEOUT, detail);
-            }
-            Err(Unread::Broken(detail)) => return self.said(StatusCode::BAD_REQUEST, &detail),
+            Err(refused) => return refused,
         };
         let body = match verb == Verb::SendForm && self.is_form() {
             true => form_urlencoded::parse(&body)
@@ -171,6 +181,25 @@ impl<S: Service> Exchange<S> {
                 self.said(StatusCode::SERVICE_UNAVAILABLE, detail)
             }
         }
+    }
+
+    async fn read(&self, body: Body) -> Result<Bytes, Response> {
+        let Options {
+            max_body, send_timeout, ..
+        } = self.mount.options;
+        http::read(body, max_body, send_timeout)
+            .await
+            .map_err(|error| match error {
+                Unread::TooLarge => {
+                    let detail = format!("at most {max_body} octets are taken at once (edge.max_message)");
+                    self.said(StatusCode::PAYLOAD_TOO_LARGE, &detail)
+                }
+                Unread::Late => {
+                    let detail = "the messages did not arrive in time (edge.sockjs.send_timeout_ms)";
+                    self.said(StatusCode::REQUEST_TIMEOUT, detail)
+                }
+                Unread::Broken(detail) => self.said(StatusCode::BAD_REQUEST, &detail),
+            })
     }
 
     fn is_form(&self) -> bool {
@@ -204,13 +233,13 @@ struct Begun {
     session: Arc<Session>,
     format: Format,
     streams: bool,
-    lent: Lent,
+    wire: Wire,
 }
 
 impl Begun {
     async fn answer(mut self) -> Response {
         let refused = self.format.clone();
-        *self.answer.body_mut() = match self.session.attach(self.format, self.streams, self.lent).await {
+        *self.answer.body_mut() = match self.session.attach(self.format, self.streams, &self.wire).await {
             Some(receiver) if self.streams => Body::from_stream(Streamed(receiver)),
             Some(mut receiver) => Body::from(receiver.next().await.unwrap_or_default()),
             None => {
@@ -219,6 +248,10 @@ impl Begun {
                 Body::from_stream(stream::iter(pieces.into_iter().flatten().map(Ok::<_, Infallible>)))
             }
         };
+        if self.wire.is_ending() {
+            let close = HeaderValue::from_static("close");
+            self.answer.headers_mut().insert(header::CONNECTION, close);
+        }
         self.answer
     }
 }

@@ -12,7 +12,11 @@ const COOKIE_MOST: usize = 128;
 
 /// An answer that is never kept, to a request with these headers.
 pub fn fresh(status: StatusCode, asked: &HeaderMap) -> Response<Body> {
-    let mut answer = bare(status);
+    never_kept(bare(status), asked)
+}
+
+/// The same of an answer that somebody else has made.
+pub fn never_kept(mut answer: Response<Body>, asked: &HeaderMap) -> Response<Body> {
     let never = HeaderValue::from_static("no-store, no-cache, no-transform, must-revalidate, max-age=0");
     answer.headers_mut().insert(header::CACHE_CONTROL, never);
     share(answer.headers_mut(), asked);

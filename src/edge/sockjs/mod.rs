@@ -54,8 +54,10 @@ pub struct Config {
     pub send_timeout_ms: u64,
     /// Asks for the cookie JSESSIONID, for load balancers that go by it.
     pub cookie_needed: bool,
+    /// Sessions over HTTP whose client has not said yet who it is.
+    pub max_opening: usize,
     /// Where the page that old browsers put into a frame finds `sockjs-client`: an address, or a path on this server's host. Without one there is no
-    /// such page.
+    /// such page, for the script runs in this server's name.
     pub client_url: String,
 }
 
@@ -69,7 +71,8 @@ impl Default for Config {
             max_outbound: 131_072,
             send_timeout_ms: 15_000,
             cookie_needed: false,
-            client_url: "https://cdn.jsdelivr.net/npm/sockjs-client@1.6.1/dist/sockjs.min.js".to_owned(),
+            max_opening: 2_000,
+            client_url: String::new(),
         }
     }
 }
@@ -83,6 +86,7 @@ impl Config {
             ("response_limit", self.response_limit as u64, 1, 1_073_741_824),
             ("max_outbound", self.max_outbound as u64, 1_024, 33_554_432),
             ("send_timeout_ms", self.send_timeout_ms, 1, 600_000),
+            ("max_opening", self.max_opening as u64, 1, 10_000_000),
         ];
         let mut problems: Vec<_> = bounds
             .into_iter()
@@ -144,6 +148,8 @@ pub struct Options {
     /// Octets of a request's body.
     pub max_body: usize,
     pub send_timeout: Duration,
+    /// Sessions over HTTP whose client the service doesn't know yet.
+    pub max_opening: usize,
     /// Sessions that are remembered after their end.
     pub max_ended: usize,
     pub limits: Limits,
@@ -167,6 +173,7 @@ impl Options {
             },
             max_body: config.max_message,
             send_timeout: Duration::from_millis(sockjs.send_timeout_ms),
+            max_opening: sockjs.max_opening,
             max_ended: config.max_connections,
             limits: Limits::from(config),
         }

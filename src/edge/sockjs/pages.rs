@@ -9,7 +9,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::Options;
-use super::headers::{fresh, insert, lasting};
+use super::headers::{bare, fresh, insert, lasting};
 
 /// Says that there is SockJS here.
 pub fn greeting() -> Response<Body> {
@@ -32,6 +32,15 @@ pub fn info(options: &Options, asked: &HeaderMap) -> Response<Body> {
     let mut answer = fresh(StatusCode::OK, asked);
     typed(&mut answer, "application/json; charset=UTF-8");
     *answer.body_mut() = Body::from(info.to_string());
+    answer
+}
+
+/// Instead of the page for a hidden frame.
+pub fn no_frame() -> Response<Body> {
+    let mut answer = bare(StatusCode::NOT_FOUND);
+    typed(&mut answer, "text/plain; charset=UTF-8");
+    let detail = "there is no page for frames here: its script runs in this server's name, so you choose where it comes from (edge.sockjs.client_url)";
+    *answer.body_mut() = Body::from(detail);
     answer
 }
 
@@ -63,8 +72,10 @@ impl Frame {
             "default-src 'none'; script-src {client} 'sha256-{hash}'; connect-src 'self'; frame-src 'self'; base-uri 'none'; \
              form-action 'self'; frame-ancestors {ancestors}"
         );
+        // Whoever keeps the page keeps the policy that came with it.
+        let whole = Sha256::digest(format!("{policy}\n{html}"));
         Self {
-            tag: format!("\"{}\"", BASE64.encode(&Sha256::digest(&html)[..18])),
+            tag: format!("\"{}\"", BASE64.encode(&whole[..18])),
             html,
             policy,
         }
@@ -87,11 +98,11 @@ impl Frame {
             false => {
                 let mut answer = lasting(StatusCode::OK);
                 typed(&mut answer, "text/html; charset=UTF-8");
-                insert(answer.headers_mut(), header::CONTENT_SECURITY_POLICY, &self.policy);
                 *answer.body_mut() = Body::from(self.html.clone());
                 answer
             }
         };
+        insert(answer.headers_mut(), header::CONTENT_SECURITY_POLICY, &self.policy);
         insert(answer.headers_mut(), header::ETAG, &self.tag);
         answer
     }

@@ -15,6 +15,7 @@ use super::sessions::Sessions;
 use super::websocket::Framed;
 use super::{Options, Service, headers};
 use crate::edge::handshake::{Handshake, is_asked};
+use crate::edge::place::Places;
 use crate::edge::websocket::WebSocket;
 
 /// A service below its path.
@@ -22,6 +23,8 @@ pub struct Mount<S> {
     pub service: Arc<S>,
     pub options: Options,
     pub sessions: Arc<Sessions>,
+    /// Sessions over HTTP whose client has not said yet who it is.
+    pub opening: Places,
     frame: Frame,
 }
 
@@ -30,6 +33,7 @@ impl<S: Service> Mount<S> {
         Self {
             sessions: Arc::new(Sessions::new(options.bounds.disconnect_delay, options.max_ended)),
             frame: Frame::new(&options.client_url, &service.frame_ancestors()),
+            opening: Places::new(options.max_opening),
             service,
             options,
         }
@@ -86,7 +90,7 @@ async fn info<S: Service>(State(mount): State<Arc<Mount<S>>>, request: Request) 
 
 async fn page<S: Service>(State(mount): State<Arc<Mount<S>>>, Path(name): Path<String>, request: Request) -> Response {
     match (Frame::is_named(&name), request.method()) {
-        (true, _) if mount.options.client_url.is_empty() => not_found(),
+        (true, _) if mount.options.client_url.is_empty() => pages::no_frame(),
         (true, &Method::GET | &Method::HEAD) => mount.frame.answer(request.headers()),
         (true, _) => headers::wrong_method("GET"),
         (false, _) => not_found(),
@@ -136,7 +140,7 @@ async fn transport<S: Service>(
     if request.method() == Method::OPTIONS {
         return headers::preflight(methods, request.headers());
     }
-    if !methods.ends_with(request.method().as_str()) {
+    if !methods.split(", ").any(|method| method == request.method().as_str()) {
         return headers::wrong_method(methods);
     }
     let (parts, body) = request.into_parts();
@@ -187,7 +191,7 @@ fn open<S: Service>(mount: &Arc<Mount<S>>, request: Request, framed: bool) -> Re
 }
 
 /// A pass, if the origin and the service allow it.
-pub fn let_in<S: Service>(mount: &Mount<S>, parts: &Parts) -> Result<S::Pass, Response> {
+fn let_in<S: Service>(mount: &Mount<S>, parts: &Parts) -> Result<S::Pass, Response> {
     if !mount.service.allows_origin(&parts.headers) {
         return Err(foreign());
     }

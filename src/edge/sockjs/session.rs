@@ -21,7 +21,8 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 pub use channel::Channel;
 pub use receiver::Receiver;
 
-use crate::http::Lent;
+use crate::edge::place::Place;
+use crate::http::{Lent, Sent, Wire};
 use crate::sockjs::Format;
 
 /// The words of the protocol.
@@ -66,6 +67,8 @@ struct State {
     inbound: VecDeque<String>,
     inbound_size: usize,
     receiver: Attached,
+    /// The last response, which its client may not have taken yet.
+    sent: Option<Sent>,
     /// The service waits for messages, or for room.
     service: Option<Waker>,
 }
@@ -80,7 +83,7 @@ enum Attached {
     /// No response is open, since then.
     Away(Instant),
     /// One is, on this connection; its task waits.
-    Here(Arc<Lent>, Option<Waker>),
+    Here(Lent, Option<Waker>),
 }
 
 impl Session {
@@ -95,6 +98,7 @@ impl Session {
                 inbound: VecDeque::new(),
                 inbound_size: 0,
                 receiver: Attached::Away(Instant::now()),
+                sent: None,
                 service: None,
             }),
             room: Notify::new(),
@@ -102,19 +106,18 @@ impl Session {
         })
     }
 
-    /// The service's side. Once.
-    pub fn channel(self: &Arc<Self>) -> Channel {
-        Channel::new(self)
+    /// The service's side. Once. `opening` is given up when the service knows its client.
+    pub fn channel(self: &Arc<Self>, opening: Place) -> Channel {
+        Channel::new(self, opening)
     }
 
     /// Opens a response; `None` when another is open, and stays open for a moment: a client that breaks one off and comes back at once may be heard
-    /// sooner by the new one than by the old.
-    pub async fn attach(self: &Arc<Self>, format: Format, streams: bool, lent: Lent) -> Option<Receiver> {
-        let lent = Arc::new(lent);
+    /// sooner by the new one than by the old. Only a response that is opened has its connection lent.
+    pub async fn attach(self: &Arc<Self>, format: Format, streams: bool, wire: &Wire) -> Option<Receiver> {
         let attached = async {
             loop {
                 let left = self.left.notified();
-                if self.take_receiver(&lent) {
+                if self.take_receiver(wire) {
                     return;
                 }
                 left.await;
@@ -125,12 +128,14 @@ impl Session {
     }
 
     /// Puts a response in, if none is open.
-    fn take_receiver(&self, lent: &Arc<Lent>) -> bool {
+    fn take_receiver(&self, wire: &Wire) -> bool {
         let mut state = self.lock();
         if matches!(state.receiver, Attached::Here(..)) {
             return false;
         }
-        state.receiver = Attached::Here(Arc::clone(lent), None);
+        let lent = wire.lend();
+        state.sent = Some(lent.sent());
+        state.receiver = Attached::Here(lent, None);
         // A session that waited for its client to come back waits no longer.
         wake(state, |state| state.service.take());
         true
@@ -163,28 +168,30 @@ impl Session {
         self.state.lock().expect("nothing panics under this lock")
     }
 
-    /// Ends the session, unless it has ended; the first word stands.
+    /// The service ends the session: it takes nothing more.
     fn close(&self, code: u16, reason: &str) {
         let mut state = self.lock();
-        if !matches!(state.phase, Phase::Closed(..)) {
-            state.phase = Phase::Closed(code, reason.to_owned());
-            state.inbound = VecDeque::new();
-            self.room.notify_waiters();
-        }
-        wake(state, State::receiver);
+        state.inbound = VecDeque::new();
+        self.end(state, code, reason);
     }
 
-    /// Ends a session whose client is lost, and with it what still waits: behind a gap nothing may follow.
+    /// Ends a session whose client is lost, or its service, and with it what waits for the client: behind a gap nothing may follow.
     fn interrupt(&self) {
-        {
-            let mut state = self.lock();
-            if !matches!(state.phase, Phase::Closed(..)) {
-                state.greeted = true;
-                state.retract();
-            }
-        }
+        let mut state = self.lock();
+        state.retract();
+        // One that has ended tells its client so in the usual order.
+        state.greeted |= matches!(state.phase, Phase::Open);
         let (code, reason) = INTERRUPTED;
-        self.close(code, reason);
+        self.end(state, code, reason);
+    }
+
+    /// Ends the session, unless it has ended; the first word stands.
+    fn end(&self, mut state: MutexGuard<'_, State>, code: u16, reason: &str) {
+        if matches!(state.phase, Phase::Open) {
+            state.phase = Phase::Closed(code, reason.to_owned());
+        }
+        self.room.notify_waiters();
+        wake(state, State::receiver);
     }
 }
 

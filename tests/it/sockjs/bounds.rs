@@ -7,7 +7,11 @@ use crate::harness::eventually;
 /// Nothing that it misses is lost: the record has it.
 #[tokio::test]
 async fn a_client_that_does_not_come_for_its_messages_is_sent_away() {
-    let settings = [("edge.sockjs.max_outbound", "4096"), ("edge.write_timeout_ms", "300")];
+    let settings = [
+        ("edge.sockjs.max_outbound", "4096"),
+        ("edge.write_timeout_ms", "300"),
+        ("edge.close_timeout_ms", "10000"),
+    ];
     let server = Server::with(&settings).await;
     let mut client = Client::listen(&server, Via::Polling, "test1", None).await;
     client.let_go();

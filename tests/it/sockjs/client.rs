@@ -130,15 +130,6 @@ impl Client {
         delivery(frame)
     }
 
-    /// Waits for an ERROR and the close behind it; answers with its code.
-    pub async fn error(&mut self) -> String {
-        let frame = self.frame().await;
-        assert_eq!(frame.command, ServerCommand::Error, "{frame:?}");
-        let more = self.next().await;
-        assert!(more.is_none(), "behind the ERROR: {more:?}");
-        frame.headers.get("code").unwrap_or_default().to_owned()
-    }
-
     /// Proves that nothing is under way.
     pub async fn is_quiet(&mut self) {
         let frame = write(Command::Send)

@@ -1,5 +1,7 @@
 //! How sessions end, and who may receive.
 
+use std::time::Duration;
+
 use super::*;
 
 const BUSY: &str = "c[2010,\"Another connection still open\"]\n";
@@ -77,6 +79,22 @@ async fn a_response_that_is_broken_off_ends_the_session() {
     let (_, first) = two_polls(&server, &session).await;
     drop(first);
     assert_eq!(poll(&server, &session).await, INTERRUPTED);
+}
+
+/// Behind a body that never comes nobody would see that the client has gone.
+#[tokio::test]
+async fn a_request_that_is_not_whole_takes_nothing() {
+    let server = Server::start().await;
+    let session = open(&server, ECHO).await;
+    let (path, more) = (format!("{session}/xhr"), [("Content-Length", "1000")]);
+    let half = Live::asked(server.address(), "POST", &path, &more, "x").await;
+    let mut ticks = tokio::time::interval(Duration::from_millis(20));
+    for number in 0..10 {
+        ticks.tick().await;
+        send(&server, &session, &format!("[\"{number}\"]")).await;
+        assert_eq!(poll(&server, &session).await, format!("a[\"{number}\"]\n"));
+    }
+    drop(half);
 }
 
 /// The one that was refused, through the head of its answer, and the one that waits.

@@ -76,6 +76,7 @@ async fn a_browser_that_has_it_is_told_so() {
         let answer = server.get("/echo/iframe.html", &[("If-None-Match", known)]).await;
         assert_eq!((answer.status, &*answer.text), (304, ""), "{known}");
         assert_eq!((header(&answer, "content-type"), header(&answer, "etag")), ("", &*tag));
+        assert!(header(&answer, "content-security-policy").contains("frame-ancestors *"));
     }
     let answer = server
         .get("/echo/iframe.html", &[("If-None-Match", "\"another\"")])
@@ -89,7 +90,14 @@ async fn it_names_the_client_that_the_configuration_names() {
     let answer = server.get("/stomp-ws/iframe.html", &[]).await;
     assert_eq!(answer.text.trim(), page("/sockjs.js"));
     let none = Server::with(&[("edge.sockjs.client_url", "")]).await;
-    assert_eq!(none.get("/stomp-ws/iframe.html", &[]).await.status, 404);
+    says_what_is_missing(&none).await;
+    says_what_is_missing(&Server::start().await).await;
+}
+
+async fn says_what_is_missing(server: &Server) {
+    let answer = server.get("/stomp-ws/iframe.html", &[]).await;
+    assert_eq!(answer.status, 404);
+    assert!(answer.text.contains("edge.sockjs.client_url"), "{}", answer.text);
 }
 
 /// Whatever got into the page, only its own two scripts would run, and only listed pages may put it into a frame.
@@ -126,4 +134,11 @@ async fn it_has_a_content_security_policy() {
     let digest = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, digest);
     assert_eq!(hash, format!("'sha256-{digest}'"));
     assert_eq!(header(&answer, "x-content-type-options"), "nosniff");
+    // Under another policy it is another page.
+    let other = Server::with(&settings[..1])
+        .await
+        .get("/stomp-ws/iframe.html", &[])
+        .await;
+    assert_eq!(other.text, answer.text);
+    assert_ne!(header(&other, "etag"), header(&answer, "etag"));
 }

@@ -38,7 +38,10 @@ async fn a_response_that_ends_where_no_place_is_left_closes_its_connection() {
         assert_eq!(live.rest().await, "a[\"x\"]\n");
         match stays {
             true => assert_eq!(live.again("GET", "/echo", &[], "").await, "Welcome to SockJS!\n"),
-            false => live.is_closed().await,
+            false => {
+                assert_eq!(live.header("connection"), "close");
+                live.is_closed().await;
+            }
         }
         assert_eq!(other.again("GET", "/echo", &[], "").await, "Welcome to SockJS!\n");
     }
@@ -74,7 +77,11 @@ async fn sessions_are_bounded_over_any_transport() {
 /// Each name that nobody knows opens a session: as many as there are places, for as long as one may take to say who it is.
 #[tokio::test]
 async fn a_flood_of_names_takes_no_more_than_the_places() {
-    let settings = [("edge.max_connections", "20"), ("session.connect_timeout_ms", "1000")];
+    let settings = [
+        ("edge.max_connections", "20"),
+        ("edge.close_timeout_ms", "1"),
+        ("session.connect_timeout_ms", "1000"),
+    ];
     let server = Server::with(&settings).await;
     let (mut opened, mut refused) = (0, 0);
     for _ in 0..200 {
@@ -87,9 +94,36 @@ async fn a_flood_of_names_takes_no_more_than_the_places() {
     assert!(opened >= 20 && refused >= 20, "{opened} opened, {refused} refused");
     eventually("free places", || async {
         server.metric("quick_notify_connections").await == 0.0
+            && server.post(&format!("{}/xhr", fresh(ENDPOINT)), &[], "").await.status == 200
     })
     .await;
     Client::connect(&server, Via::Polling, "test1").await.is_quiet().await;
+}
+
+/// Whoever has not said who it is counts among few, whatever room there is for those who have.
+#[tokio::test]
+async fn sessions_that_are_opening_have_a_bound_of_their_own() {
+    let server = Server::with(&[("edge.sockjs.max_opening", "3")]).await;
+    let mut known = Vec::new();
+    for number in 0..5 {
+        known.push(Client::connect(&server, Via::Polling, &format!("test{number}")).await);
+    }
+    let mut opening = Vec::new();
+    for _ in 0..3 {
+        opening.push(Client::open(&server, Via::Polling).await);
+    }
+    let asked = [("Origin", "https://shop.example")];
+    let answer = server.post(&format!("{}/xhr", fresh(ENDPOINT)), &asked, "").await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.text.contains("edge.sockjs.max_opening"), "{}", answer.text);
+    assert_eq!(header(&answer, "retry-after"), "1");
+    is_never_kept(&answer);
+    is_shared(&answer, Some("https://shop.example"));
+    // Other transports and those who are known go on.
+    Tab::connect(&server, "test9").await.is_quiet().await;
+    known[0].is_quiet().await;
+    opening[0].handshake("test7").await;
+    Client::connect(&server, Via::Events, "test8").await.is_quiet().await;
 }
 
 /// On the way out each hears when to come back, and nobody is waited for.

@@ -4,12 +4,12 @@ use std::time::Instant;
 
 use jsonwebtoken::{EncodingKey, Header};
 use quick_notify::lifecycle::wall_clock;
-use quick_notify::stomp::ServerCommand;
+use quick_notify::stomp::{Command, ServerCommand};
 use serde_json::json;
 
-use super::client::{ALL, Client, Via};
+use super::client::{ALL, Client, Via, write};
 use super::*;
-use crate::harness::eventually;
+use crate::harness::{Tab, eventually};
 
 #[tokio::test]
 async fn each_transport_delivers_confirms_and_resumes() {
@@ -115,8 +115,33 @@ async fn nothing_comes_after_the_tokens_end() {
     client.let_go();
     wait_for_her(&server, 3).await;
     is_closed(&server, "token-expired").await;
-    assert_eq!(client.error().await, "token-expired");
-    assert_eq!(client.close, Some((1008, "token-expired".into())));
+    is_told(&mut client, "token-expired").await;
+}
+
+/// Nor did it end by its token.
+#[tokio::test]
+async fn what_an_ended_session_has_waits_no_longer_than_its_token() {
+    let server = strict(&[("edge.close_timeout_ms", "10000")]).await;
+    let ends = wall_clock() / 1_000 + 4;
+    let mut client = Client::listen(&server, Via::Polling, &token("a1", 4), None).await;
+    client.let_go();
+    wait_for_her(&server, 3).await;
+    assert_eq!(client.post("BAD\n\n\0").await, 204);
+    is_closed(&server, "malformed-frame").await;
+    eventually("the token's end", || async { wall_clock() / 1_000 > ends }).await;
+    let frame = client.next().await;
+    assert!(frame.is_none(), "{frame:?}");
+    assert_eq!(client.close.expect("a close").0, 1002);
+}
+
+/// By the ERROR, if it comes for it at once, and by the close in any case; and of nothing else.
+async fn is_told(client: &mut Client, code: &str) {
+    if let Some(frame) = client.next().await {
+        assert_eq!(frame.command, ServerCommand::Error, "{frame:?}");
+        assert_eq!(frame.headers.get("code"), Some(code));
+        assert!(client.next().await.is_none());
+    }
+    assert_eq!(client.close, Some((1008, code.into())));
 }
 
 #[tokio::test]
@@ -130,8 +155,7 @@ async fn nothing_comes_after_the_token_was_taken_back() {
     let answer = server.post("/api/sessions/revoke", &[("X-API-Key", KEY)], body).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     is_closed(&server, "token-revoked").await;
-    assert_eq!(away.error().await, "token-revoked");
-    assert_eq!(away.close, Some((1008, "token-revoked".into())));
+    is_told(&mut away, "token-revoked").await;
     kept.delivery().await;
     kept.delivery().await;
     kept.is_quiet().await;
@@ -158,6 +182,56 @@ async fn a_response_that_nobody_reads_ends_with_the_token() {
     live.is_gone().await;
     let late = Instant::now().saturating_duration_since(ends);
     assert!(late.as_millis() < 2_500, "{late:?} after the token's end");
+}
+
+/// The same of a poll's answer, which is whole, and behind which the next poll may come at any time.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_nobody_reads_ends_with_the_token() {
+    let settings = [("edge.sockjs.max_outbound", "33554432")];
+    let server = strict(&settings).await;
+    let ends = Instant::now() + std::time::Duration::from_secs(20);
+    let mut client = Client::listen(&server, Via::Polling, &token("a1", 20), None).await;
+    client.let_go();
+    let text = "x".repeat(60_000);
+    for _ in 0..150 {
+        let draft = json!({"receiver": "alice", "data": text}).to_string();
+        server.post("/api/notify", &[("X-API-Key", KEY)], draft).await;
+    }
+    eventually("the deliveries", || async {
+        server.metric("quick_notify_delivered_total").await >= 150.0
+    })
+    .await;
+    client.begin().await;
+    let mut live = client.let_go().expect("a response is open");
+    live.head().await;
+    is_closed(&server, "token-expired").await;
+    live.is_gone().await;
+    let late = Instant::now().saturating_duration_since(ends);
+    assert!(late.as_millis() < 2_500, "{late:?} after the token's end");
+}
+
+/// It was answered that they are taken.
+#[tokio::test]
+async fn what_was_sent_before_the_break_is_heard() {
+    // The second to come has to wait for its turn.
+    let settings = [("edge.admission.per_second", "1"), ("edge.admission.burst", "1")];
+    let server = Server::with(&settings).await;
+    let mut tab = Tab::connect(&server, "test1").await;
+    tab.subscribe("room", "/topic/room").await;
+    let mut client = Client::open(&server, Via::Polling).await;
+    let connect = write(Command::Connect)
+        .header("accept-version", "1.2")
+        .header("host", "test")
+        .header("Authorization", "test2");
+    client.send(connect.end()).await;
+    client.send_to("/topic/room", "the last word").await;
+    client.begin().await;
+    // It is there.
+    let refused = poll(&server, &client.session).await;
+    assert_eq!(refused, "c[2010,\"Another connection still open\"]\n");
+    drop(client.let_go());
+    let heard = tab.frame().await;
+    assert_eq!(&*heard.body, b"the last word");
 }
 
 /// One that is somebody's already can't become somebody else's.

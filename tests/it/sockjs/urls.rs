@@ -61,6 +61,19 @@ async fn no_other_name_does() {
     assert_eq!(status(&server, "POST", "/echo/a/%ff/xhr").await, 400);
 }
 
+/// Nor does the end of a method's name.
+#[tokio::test]
+async fn no_other_method_opens_a_session() {
+    let server = Server::start().await;
+    for method in ["GET", "PUT", "ST", "T", "OST"] {
+        assert_eq!(
+            status(&server, method, &format!("{}/xhr", fresh(ECHO))).await,
+            405,
+            "{method}"
+        );
+    }
+}
+
 /// It is there for load balancers.
 #[tokio::test]
 async fn the_servers_part_means_nothing() {

@@ -11,6 +11,7 @@ use tokio::time::{Sleep, sleep_until};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::{Attached, EACH, Phase, Session, State, keep, wake};
+use crate::edge::place::Place;
 use crate::edge::transport::{Lost, Payload, Received, Transport};
 
 /// How long what went into a response before the token's end may be under way: then the connection is broken off.
@@ -21,13 +22,16 @@ pub struct Channel {
     session: Arc<Session>,
     /// Rings when the client has been away for too long; only made for one that is away.
     away: Option<Pin<Box<Sleep>>>,
+    /// Its place among the sessions that nobody has said anything of yet.
+    opening: Option<Place>,
 }
 
 impl Channel {
-    pub(super) fn new(session: &Arc<Session>) -> Self {
+    pub(super) fn new(session: &Arc<Session>, opening: Place) -> Self {
         Self {
             session: Arc::clone(session),
             away: None,
+            opening: Some(opening),
         }
     }
 
@@ -68,7 +72,11 @@ impl Channel {
     fn poll_write(&mut self, message: &mut Option<Utf8Bytes>, context: &mut Context<'_>) -> Poll<Result<(), Lost>> {
         let mut state = self.session.lock();
         if matches!(state.phase, Phase::Closed(..)) {
-            return Poll::Ready(Err(Lost));
+            // What a lost client has sent before is heard to its end, and what is answered has nowhere to go.
+            return Poll::Ready(match state.inbound.is_empty() {
+                true => Err(Lost),
+                false => Ok(()),
+            });
         }
         let size = message.as_ref().map_or(0, |message| message.len() + EACH);
         if !state.outbound.is_empty() && state.outbound_size + size > self.session.bounds.outbound {
@@ -81,12 +89,12 @@ impl Channel {
         Poll::Ready(Ok(()))
     }
 
-    /// Waits until a response has taken everything, the close frame included. One that is away will ask for it.
+    /// Waits until the client has taken everything. One that is away has to come for what waits, but not for the close frame, which stays.
     fn poll_taken(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let mut state = self.session.lock();
         match state.receiver {
-            Attached::Away(_) => Poll::Ready(()),
-            Attached::Here(..) => {
+            Attached::Away(_) if state.outbound.is_empty() => Poll::Ready(()),
+            _ => {
                 keep(&mut state.service, context);
                 Poll::Pending
             }
@@ -113,13 +121,17 @@ impl Transport for Channel {
         Ok(())
     }
 
-    /// What a streaming response has taken, and its client has not, can't be taken back: its connection is given a moment, and no longer.
+    /// What a response has taken, and its client has not, can't be taken back: its connection is given a moment, and no longer.
     fn retract(&mut self) {
         let mut state = self.session.lock();
         state.retract();
-        if let Attached::Here(lent, _) = &state.receiver {
-            lent.cut_within(AFTER_TOKEN);
+        if let Some(sent) = &state.sent {
+            sent.cut_within(AFTER_TOKEN);
         }
+    }
+
+    fn established(&mut self) {
+        self.opening = None;
     }
 
     async fn close(&mut self, code: u16, reason: &str) {
@@ -129,10 +141,13 @@ impl Transport for Channel {
 }
 
 impl Drop for Channel {
-    /// The service is gone. A response that still has not taken its last frame belongs to a client that doesn't read.
+    /// The service is gone: of the session only its close frame stays. A response that still has not taken that belongs to a client that doesn't
+    /// read.
     fn drop(&mut self) {
         self.session.interrupt();
-        if let Attached::Here(lent, _) = &self.session.lock().receiver {
+        let mut state = self.session.lock();
+        state.inbound = VecDeque::new();
+        if let Attached::Here(lent, _) = &state.receiver {
             lent.cut();
         }
     }
