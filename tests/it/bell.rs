@@ -30,6 +30,22 @@ async fn two_tabs_on_two_nodes_show_the_same_and_the_one_whose_node_dies_loses_a
     println!("{}", end.errors);
 }
 
+#[tokio::test]
+async fn a_bell_leaves_keys_to_fields_and_says_why_it_is_not_connected() {
+    needs_chromium().await;
+    let mut server = Server::with(&SETTINGS).await;
+    node(&mut server, "bell-keys.mjs", &["test1", &pictures("keys")])
+        .await
+        .went_well();
+}
+
+/// It would ask for 20 rows, and for 100 to mark them all as read.
+#[tokio::test]
+async fn a_list_stays_whole_while_it_changes_also_on_a_server_with_small_pages() {
+    let mut server = Server::with(&[("api.max_page", "7")]).await;
+    node(&mut server, "bell-list.mjs", &["test1"]).await.went_well();
+}
+
 /// Everybody is on the first node as long as it lives.
 fn balancer(first: &str, second: &str) -> String {
     format!(

@@ -9,29 +9,32 @@
  *
  * Attributes:
  * - `url`        `wss://host/stomp-ws`, or several with spaces between; without it that of the page's own host
- * - `lang`       `en` and `zh` are shipped; without it the language of the element around it, and so of the document
+ * - `lang`       `en` and `zh` (simplified characters, also for `zh-TW`) are shipped, anything else is said in English unless `texts` has it.
+ *                Without it the nearest `lang` around it counts, within its shadow tree, else the document's. It is heeded when the bell
+ *                comes into the document, when its own `lang` changes, and when that of `<html>` does; not when one between changes
  * - `label`      what it is called instead of “Notifications”
- * - `page-size`  how many are loaded at once: 20, at most the server's `api.max_page`
+ * - `page-size`  how many are loaded at once: 20; fewer if the server's `api.max_page` is smaller
  * - `max-items`  how many the list holds at most: 500
  * - `theme`      `light` or `dark`, against the page's own `color-scheme`
  * - `open`       set while the list is open; only to be read
  *
  * Properties beside these: `token`, a text or an (async) callback that gives one, asked as the SDK does; `client`, a QuickNotify that
  * the page has already, instead of `url` and `token`; `texts`, `{de: {title: 'Nachrichten', …}}` with the keys of bell/texts.js; `renderItem`,
- * `(notification) => Node | string | null`, which says what an item shows (null: as ever); `unread`, the number; `show()`, `hide()`.
+ * `(notification) => Node | string | null`, which says what an item shows (null: as ever), and also what a screen reader is
+ * told of one that comes, while the list is closed, too: it may be called at any time, and more than once for the same; `unread`, the number; `show()`, `hide()`.
  *
  * Events (they bubble, also out of shadow trees):
  * - `quick-notify:open`, `quick-notify:close`
- * - `quick-notify:notification`, `{notification}`: it came. preventDefault(): neither shown before the inbox is read again, nor announced
+ * - `quick-notify:notification`, `{notification}`: it came, told once even if another handler failed and it comes again. preventDefault(): neither shown before the inbox is read again, nor announced
  * - `quick-notify:select`, `{notification}`: somebody chose it. preventDefault(): it is not marked as read
  * - `quick-notify:unread`, `{unread}`; `quick-notify:state`, the SDK's State; `quick-notify:error`, `{error}`
  *
  * Keys: Enter or Space opens; Escape closes, and the button has the focus again; arrows, Home and End lead through the list; Enter or
- * Space chooses (marks as read, unfolds); Delete deletes; Tab goes on to the buttons, and out of the list, which closes it.
+ * Space chooses (marks as read, unfolds); Delete deletes, on a Mac Backspace, too; Tab goes on to the buttons, and out of the list, which closes it. Keys pressed in a field that `renderItem` made are the field's.
  *
  * Custom properties: `--quick-notify-` accent, on-accent, badge, on-badge, surface, text, dim, line, hover, unread, good, warn, bad, icon
  * (colours); font, size (of the button), width, height (of the list, at most), radius, shadow.
- * Parts: button, badge, panel, head, title, state, try-now, mark-all, close, notice, retry, body, list, item, unread, text, meta, mark, time,
+ * Parts: button, badge, panel, head, title, state, reason, try-now, mark-all, close, notice, retry, body, list, item, unread, text, meta, mark, time,
  * tag, action, mark-read, delete, empty, more, end.
  *
  * What you can rely on: what others wrote is shown as text, never as HTML. It needs no dependency, no build step, and no exception from
@@ -46,6 +49,7 @@ import { attribute, element, icon, say } from './bell/dom.js';
 import { Feed } from './bell/feed.js';
 import { Panel } from './bell/panel.js';
 import { place } from './bell/place.js';
+import { note } from './bell/rows.js';
 import { style } from './bell/style.js';
 import { Words } from './bell/texts.js';
 
@@ -90,6 +94,7 @@ export class QuickNotifyBell extends Base {
   /** @type {Feed | null} */ #feed = null;
   /** @type {string | undefined} */ #user;
   #problem = '';
+  /** @type {Set<string>} ids that were told: one whose other handler failed comes again */ #told = new Set();
   #isOpen = false;
 
   #words = new Words('en');
@@ -114,7 +119,10 @@ export class QuickNotifyBell extends Base {
       connect: () => this.#client?.connect().catch(() => {}),
       retry: () => this.#feed?.reload(),
       more: () => this.#try(async (feed) => feed.more()),
-      markAll: () => this.#try(async (feed) => (await feed.markAllRead(), this.#announcer.say(this.#words.say('allRead')))),
+      markAll: () => this.#try(async (feed) => {
+        const isAll = await feed.markAllRead();
+        this.#announcer.say(this.#words.say(isAll ? 'allRead' : 'someRead'));
+      }),
       select: (row) => this.#select(row),
       read: (row) => this.#try(async (feed) => (await feed.markRead(row), this.#announcer.say(this.#words.say('read')))),
       remove: (row) => this.#try(async (feed) => (await feed.delete(row), this.#announcer.say(this.#words.say('removed')))),
@@ -282,7 +290,7 @@ export class QuickNotifyBell extends Base {
       borrowed?.give();
     };
     this.#begin(client.state.user);
-    if (borrowed) client.connect().catch(() => {}); // the 'state' event tells it
+    borrowed?.connect();
   }
 
   /** Another user's list, or nobody's. @param {string | undefined} user */
@@ -290,6 +298,7 @@ export class QuickNotifyBell extends Base {
     this.#feed?.close();
     this.#user = user;
     this.#problem = '';
+    this.#told.clear();
     const client = this.#client;
     this.#feed = client && new Feed({
       client, size: this.#number('page-size', PAGE_SIZE), max: this.#number('max-items', MAX_ITEMS), changed: () => this.#draw(),
@@ -313,6 +322,8 @@ export class QuickNotifyBell extends Base {
 
   /** @param {Notification} notification */
   #came(notification) {
+    if (this.#told.has(notification.id)) return;
+    note(this.#told, notification.id);
     if (!this.#dispatch('notification', { notification })) return;
     this.#feed?.arrive(notification);
     const row = { ...notification, kept: notification.seq !== null };
@@ -361,12 +372,12 @@ export class QuickNotifyBell extends Base {
   #draw() {
     const view = this.#view;
     const { words, state, unread } = view;
-    const isOff = Boolean(this.#client) && state.state !== 'connected' && state.state !== 'idle';
+    const away = this.#client ? words.away(state) : '';
     this.#badge.hidden = !unread;
     say(this.#badge, unread && unread > MOST ? `${MOST}+` : String(unread ?? ''));
-    this.#offSign.hidden = !isOff;
-    this.#button.classList.toggle('off', isOff);
-    const name = [view.label, unread ? words.say('unread', { count: unread }) : '', isOff ? words.say('offline') : ''].filter(Boolean).join(', ');
+    this.#offSign.hidden = !away;
+    this.#button.classList.toggle('off', Boolean(away));
+    const name = [view.label, unread ? words.say('unread', { count: unread }) : '', away].filter(Boolean).join(', ');
     attribute(this.#button, 'aria-label', name);
     attribute(this.#button, 'title', name);
     if (!this.#isOpen) return;

@@ -1,12 +1,13 @@
 /**
  * One client for all the bells of a page that have the same address and the same token (text or callback): a page has one
- * session, however many bells it shows. The last that gives it back closes it.
+ * session, however many bells it shows. The first connects it (`connect`), the last that gives it
+ * back closes it.
  */
 
 import { QuickNotify } from '../quick-notify.js';
 
 /** @typedef {import('../types.js').Token} Token */
-/** @typedef {{client: QuickNotify, give: () => void}} Borrowed */
+/** @typedef {{client: QuickNotify, connect: () => void, give: () => void}} Borrowed */
 
 /** @type {Map<string, Map<Token, {client: QuickNotify, users: number}>>} by address, then by token */
 const shared = new Map();
@@ -32,5 +33,9 @@ export function borrow(address, token) {
     if (!clients.size) shared.delete(address);
     entry.client.close();
   };
-  return { client: entry.client, give };
+  const connect = () => {
+    // Not while it waits: that would end a wait that the server asked for.
+    if (['idle', 'closed'].includes(entry.client.state.state)) entry.client.connect().catch(() => {}); // the 'state' event tells it
+  };
+  return { client: entry.client, connect, give };
 }

@@ -12,8 +12,8 @@
 import { Rows } from './rows.js';
 
 const MARK_AT_ONCE = 100; // ids a request, and rows a page, when all are marked as read
-const MARK_PAGES = 100; // so 10,000 of the newest are looked at
-const TRIES = 8; // pages of one `more()`
+const MARK_PAGES = 100; // so 10,000 of the newest are looked at, fewer if the server gives less at once
+const TRIES = 8; // pages of one `more()`, and beginnings of one `reload()`
 
 /** @typedef {import('../quick-notify.js').QuickNotify} QuickNotify */
 /** @typedef {import('../quick-notify.js').Notification} Notification */
@@ -28,16 +28,18 @@ export class Feed {
   #client;
   #size;
   #max;
+  /** Rows that the server gives at once, as far as it has said. */ #most = Infinity;
   #changed;
   #looking = false;
   #stale = true;
   #again = false;
+  #moved = false;
   #closed = false;
 
   /** @param {{client: QuickNotify, size: number, max: number, changed: () => void}} options */
   constructor({ client, size, max, changed }) {
     this.#client = client;
-    this.#size = size;
+    this.#size = size; // what is asked for; `#page` may have to ask for less
     this.#max = max;
     this.#changed = changed;
     this.rows = new Rows(max);
@@ -84,6 +86,7 @@ export class Feed {
   /** @param {string[]} ids */
   deleted(ids) {
     this.rows.remove(ids);
+    this.#moved = true; // all that is older is so many places further up
     this.#tell();
   }
 
@@ -107,15 +110,23 @@ export class Feed {
   }
 
   async #read() {
-    const shown = new Set(this.rows.all.filter(({ kept }) => kept).map(({ id }) => id));
     const found = new Map();
     this.rows.expectReplacement();
-    for (let page = 0; ; page += 1) {
-      const rows = await this.#page(page, this.#size);
+    this.#moved = false;
+    for (let page = 0, tries = 1; ; page += 1) {
+      const { rows, isLast } = await this.#page(page, this.#size);
+      if (this.#moved && tries < TRIES) {
+        // A row may have slipped from the next page into this one, unseen: from the beginning.
+        [this.#moved, page, tries] = [false, -1, tries + 1];
+        found.clear();
+        continue;
+      }
       for (const row of rows) if (!found.has(row.id)) found.set(row.id, row);
-      this.hasMore = rows.length >= this.#size;
-      if (!this.hasMore || found.size >= this.#max || this.#closed) break;
-      // What is shown stands together, and what is new before it: something unknown behind it is older than all of it.
+      this.hasMore = !isLast;
+      if (isLast || found.size >= this.#max || this.#closed) break;
+      // What is shown by now, and not when it began: somebody may have asked for older ones meanwhile.
+      const shown = this.rows.settled;
+      // It stands together, and what is new before it: something unknown behind it is older than all of it.
       const met = [...shown].filter((id) => found.has(id)).length;
       const isBehind = met > 0 && !shown.has(rows[rows.length - 1].id);
       if (met === shown.size || isBehind) break;
@@ -129,14 +140,14 @@ export class Feed {
     this.loadingMore = true;
     this.#tell();
     try {
-      let page = Math.floor(Math.max(0, this.rows.kept - 1) / this.#size);
-      let rows = await this.#page(page, this.#size);
-      while (page > 0 && !rows.some(({ id }) => this.rows.get(id))) rows = await this.#page((page -= 1), this.#size);
+      let page = Math.floor(Math.max(0, this.rows.kept - 1) / Math.min(this.#size, this.#most));
+      let { rows, isLast } = await this.#page(page, this.#size);
+      while (page > 0 && !rows.some(({ id }) => this.rows.get(id))) ({ rows, isLast } = await this.#page((page -= 1), this.#size));
       for (let tries = 1; ; tries += 1) {
         const fresh = this.rows.append(rows);
-        this.hasMore = rows.length >= this.#size;
-        if (fresh || !this.hasMore || tries >= TRIES || this.#closed) break;
-        rows = await this.#page((page += 1), this.#size);
+        this.hasMore = !isLast;
+        if (fresh || isLast || tries >= TRIES || this.#closed) break;
+        ({ rows, isLast } = await this.#page((page += 1), this.#size));
       }
     } finally {
       this.loadingMore = false;
@@ -151,20 +162,22 @@ export class Feed {
     this.viewed([row.id]);
   }
 
-  /** All of the inbox, shown or not. */
+  /** All of the inbox, shown or not. @returns {Promise<boolean>} false: there may be more than it looked at */
   async markAllRead() {
-    if (this.markingAll) return;
+    if (this.markingAll) return false;
     this.markingAll = true;
     this.#tell();
     try {
       let left = this.#client.unread ?? Infinity;
-      for (let page = 0; page < MARK_PAGES && left > 0 && !this.#closed; page += 1) {
-        const rows = await this.#page(page, MARK_AT_ONCE);
+      for (let page = 0; page < MARK_PAGES && left > 0; page += 1) {
+        if (this.#closed) return false;
+        const { rows, isLast } = await this.#page(page, MARK_AT_ONCE);
         const ids = rows.filter(({ viewed }) => !viewed).map(({ id }) => id);
         if (ids.length) this.viewed((await this.#client.markViewed(ids), ids));
         left -= ids.length;
-        if (rows.length < MARK_AT_ONCE) break;
+        if (isLast) return true;
       }
+      return left <= 0;
     } finally {
       this.markingAll = false;
       this.#tell();
@@ -177,10 +190,23 @@ export class Feed {
     this.deleted([row.id]);
   }
 
-  /** @param {number} page @param {number} size @returns {Promise<Row[]>} */
+  /**
+   * A page of `size`, or of as many as the server gives at once (`api.max_page`), which one learns by asking.
+   * @param {number} page @param {number} size
+   * @returns {Promise<{rows: Row[], isLast: boolean}>}
+   */
   async #page(page, size) {
-    const rows = /** @type {any[]} */ (await this.#client.history({ page, size }));
-    return rows.map((row) => ({ ...row, viewed: Boolean(row.viewed), kept: true }));
+    const asked = Math.min(size, this.#most);
+    try {
+      const rows = /** @type {any[]} */ (await this.#client.history({ page, size: asked }));
+      return { rows: rows.map((row) => ({ ...row, viewed: Boolean(row.viewed), kept: true })), isLast: rows.length < asked };
+    } catch (error) {
+      const { code, field } = /** @type {any} */ (error) ?? {};
+      if (code !== 'invalid-field' || field !== 'page_size' || asked <= 1) throw error;
+      this.#most = Math.min(this.#most, Math.floor(asked / 2));
+      if (page > 0) throw error; // pages of another size have other numbers: whoever asks again counts anew
+      return this.#page(page, size);
+    }
   }
 
   #tell() {

@@ -35,6 +35,9 @@ import { Item, contentOf } from './item.js';
  * @property {(error: unknown) => void} renderFailed
  */
 
+// A small Mac keyboard has but one key to delete, and it says Backspace. Elsewhere Backspace is for going back, and deletes nothing.
+const IS_MAC = /^(Mac|iP)/.test(globalThis.navigator?.platform ?? '');
+
 export class Panel {
   element;
   /** @type {Map<string, Item>} by id, as they stand in the list */ #items = new Map();
@@ -45,6 +48,7 @@ export class Panel {
   #acts;
   #title = element('span', { part: 'title', class: 'title', id: 'title' });
   #stateText = element('span');
+  /** Why it is not connected, as the server or the client says it. */ #reason = element('span', { part: 'reason', class: 'reason', dir: 'auto', hidden: true });
   #tryNow;
   #state;
   #markAll;
@@ -65,7 +69,9 @@ export class Panel {
   constructor(acts) {
     this.#acts = acts;
     this.#tryNow = element('button', { type: 'button', class: 'plain', part: 'try-now', onclick: acts.connect });
-    this.#state = element('span', { part: 'state', class: 'state' }, [element('span', { class: 'dot' }), this.#stateText, this.#tryNow]);
+    this.#state = element('span', { part: 'state', class: 'state' }, [
+      element('span', { class: 'dot' }), this.#stateText, this.#tryNow, this.#reason,
+    ]);
     this.#markAll = element('button', { type: 'button', class: 'plain mark-all', part: 'mark-all', onclick: () => this.#isOn(this.#markAll) && acts.markAll() }, [
       icon('checks'), this.#markAllText,
     ]);
@@ -156,10 +162,13 @@ export class Panel {
   /** @param {View} view */
   #showHead({ words, label, state, unread, feed }) {
     say(this.#title, label);
-    const seconds = Math.max(0, Math.ceil(((state.retryAt ?? 0) - Date.now()) / 1000));
     attribute(this.#state, 'data-state', state.state);
-    say(this.#stateText, words.say(state.state, { count: seconds }));
+    say(this.#stateText, words.standing(state));
     const isOver = state.state === 'waiting' || (state.state === 'closed' && Boolean(feed));
+    const reason = isOver && state.code !== 'disconnected' ? state.message ?? '' : ''; // what this page did itself needs no reason
+    this.#reason.hidden = !reason;
+    say(this.#reason, reason);
+    attribute(this.#reason, 'title', reason); // there may be no room for all of it
     if (!isOver && this.#hasFocus(this.#tryNow)) this.element.focus();
     this.#tryNow.hidden = !isOver;
     say(this.#tryNow, words.say('tryNow'));
@@ -236,6 +245,7 @@ export class Panel {
 
   /** @param {KeyboardEvent} event */
   #pressed = (event) => {
+    if (isWriting(event.composedPath()[0])) return; // in a field of an item's own
     if (event.altKey || event.ctrlKey || event.metaKey || event.defaultPrevented) return;
     const item = this.#itemOf(event.target);
     const isItem = item?.article === event.target;
@@ -250,7 +260,7 @@ export class Panel {
     else if (own && key === 'Home') this.#go(articles[0]);
     else if (own && key === 'End') this.#go(articles.at(-1));
     else if (isItem && (key === 'Enter' || key === ' ')) this.#acts.select(item.row);
-    else if (isItem && (key === 'Delete' || key === 'Backspace')) event.repeat || this.#acts.remove(item.row);
+    else if (isItem && (key === 'Delete' || (IS_MAC && key === 'Backspace'))) event.repeat || this.#acts.remove(item.row);
     else return;
     event.preventDefault();
   };
@@ -302,4 +312,9 @@ export class Panel {
     const article = at instanceof Element ? at.closest('article.item') : null;
     return article instanceof HTMLElement ? this.#items.get(article.dataset.id ?? '') : undefined;
   }
+}
+
+/** Whether keys pressed there are for what is written or chosen there. @param {EventTarget | undefined} at */
+function isWriting(at) {
+  return at instanceof HTMLElement && (at.isContentEditable || at.matches('input, textarea, select'));
 }

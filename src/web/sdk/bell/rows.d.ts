@@ -1,3 +1,5 @@
+/** @param {Set<string>} set @param {string} id the oldest goes when there are too many */
+export function note(set: Set<string>, id: string): void;
 /**
  * A notification as the list shows it: of the SDK's shape; `kept` is false for what is in no inbox.
  * @typedef {{id: string, type: string, receiver: string, data: any, viewed: boolean, created: number, kept: boolean}} Row
@@ -8,6 +10,8 @@ export class Rows {
     /** @type {Row[]} newest first */ all: Row[];
     /** How many of them the inbox has. */
     get kept(): number;
+    /** Those of the inbox that were here when a `replace` began, and older ones since. @returns {Set<string>} ids */
+    get settled(): Set<string>;
     get isFull(): boolean;
     /** @param {string} id */
     get(id: string): Row | undefined;

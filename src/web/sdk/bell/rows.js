@@ -30,6 +30,11 @@ export class Rows {
     return this.all.filter((row) => row.kept).length;
   }
 
+  /** Those of the inbox that were here when a `replace` began, and older ones since. @returns {Set<string>} ids */
+  get settled() {
+    return new Set(this.all.filter(({ id, kept }) => kept && !this.#live.has(id)).map(({ id }) => id));
+  }
+
   get isFull() {
     return this.all.length >= this.#max;
   }
@@ -41,7 +46,7 @@ export class Rows {
 
   /** It came just now. @param {Row} row */
   arrive(row) {
-    if (this.get(row.id) || this.#removed.has(row.id)) return;
+    if (this.get(row.id) || !this.#take(row)) return;
     this.all.unshift(row);
     note(this.#live, row.id);
     this.#trim();
@@ -89,7 +94,7 @@ export class Rows {
     this.all = this.all.filter(({ id }) => !gone.has(id));
   }
 
-  /** @param {Row} row */
+  /** Read or deleted before it came? @param {Row} row @returns {boolean} whether it is to be shown */
   #take(row) {
     if (this.#viewed.has(row.id)) row.viewed = true;
     return !this.#removed.has(row.id);
@@ -101,7 +106,7 @@ export class Rows {
 }
 
 /** @param {Set<string>} set @param {string} id the oldest goes when there are too many */
-function note(set, id) {
+export function note(set, id) {
   set.delete(id);
   set.add(id);
   if (set.size > MEMORY) set.delete(set.values().next().value ?? '');

@@ -90,7 +90,8 @@ button { font: inherit; color: inherit; cursor: pointer; border: 0; background: 
 .head { display: flex; flex-wrap: wrap; align-items: center; gap: 0 .35rem; padding: .45rem .5rem .55rem 1rem; border-bottom: 1px solid var(--line); }
 @container (max-width: 21rem) { .mark-all span { display: none; } }
 .title { flex: 1 1 0; min-width: min-content; font-weight: 650; font-size: 1.02em; letter-spacing: -.005em; overflow-wrap: anywhere; }
-.state { flex: 1 0 100%; display: flex; align-items: center; gap: .4rem; min-width: 0; font-size: .8em; color: var(--dim); font-variant-numeric: tabular-nums; }
+.state { flex: 1 0 100%; display: flex; flex-wrap: wrap; align-items: center; gap: .4rem; min-width: 0; font-size: .8em; color: var(--dim); font-variant-numeric: tabular-nums; }
+.state .reason { flex: 1 0 100%; max-height: 4.5em; overflow: hidden; overflow-wrap: anywhere; }
 .state .dot { flex: none; width: .5rem; height: .5rem; border-radius: 50%; background: currentColor; }
 .state[data-state=connected] { color: var(--good); }
 .state[data-state=connecting], .state[data-state=waiting] { color: var(--warn); }

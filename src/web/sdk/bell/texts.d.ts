@@ -1,10 +1,15 @@
+/** @typedef {import('../quick-notify.js').State} State */
 /** The words of one language, and its way of counting and of telling times. */
 export class Words {
     /** @param {string} wanted e.g. `zh-CN` @param {Record<string, Table> | null} [more] tables of further languages, or changed ones */
     constructor(wanted: string, more?: Record<string, Table> | null);
-    /** The language that is spoken: the wanted one if it is known, else English. @type {string} */ lang: string;
+    /** The language that is spoken: the wanted one if it is known, else English; `zh-Hans` where `zh-TW` is wanted and nobody added it. @type {string} */ lang: string;
     /** @param {Key} key @param {Record<string, string | number>} [values] `count` also chooses the plural */
     say(key: Key, values?: Record<string, string | number>): string;
+    /** How the connection stands, as a sentence. @param {State} state @param {number} now epoch ms */
+    standing(state: State, now?: number): string;
+    /** The same in a word, for the bell's name; nothing if all is well. @param {State} state */
+    away(state: State): string;
     /** @param {number} time @param {number} now both epoch ms. A clock that is slow here makes nothing come from the future. */
     ago(time: number, now: number): string;
     /** @param {number} time */
@@ -21,6 +26,7 @@ export type Table = {
     [key: string]: Text;
 };
 export type Key = keyof typeof ENGLISH;
+export type State = import("../quick-notify.js").State;
 declare namespace ENGLISH {
     let title: string;
     let unread: string;
@@ -48,17 +54,24 @@ declare namespace ENGLISH {
         let one: string;
         let other: string;
     }
-    let closed: string;
-    let tryNow: string;
-    let arrived: string;
-    namespace arrivedMany {
+    namespace refused {
         let one_1: string;
         export { one_1 as one };
         let other_1: string;
         export { other_1 as other };
     }
+    let closed: string;
+    let tryNow: string;
+    let arrived: string;
+    namespace arrivedMany {
+        let one_2: string;
+        export { one_2 as one };
+        let other_2: string;
+        export { other_2 as other };
+    }
     let removed: string;
     let read: string;
     let allRead: string;
+    let someRead: string;
 }
 export {};

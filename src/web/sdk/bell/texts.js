@@ -32,6 +32,7 @@ const ENGLISH = {
   connecting: 'Connecting…',
   connected: 'Live',
   waiting: { one: 'Offline, trying again in {count} second', other: 'Offline, trying again in {count} seconds' },
+  refused: { one: 'Not connected, trying again in {count} second', other: 'Not connected, trying again in {count} seconds' },
   closed: 'Disconnected',
   tryNow: 'Try now',
   arrived: 'New notification: {text}',
@@ -39,6 +40,7 @@ const ENGLISH = {
   removed: 'Deleted',
   read: 'Marked as read',
   allRead: 'All are marked as read',
+  someRead: 'The newest are marked as read; older ones may be left',
 };
 
 const CHINESE = {
@@ -65,6 +67,7 @@ const CHINESE = {
   connecting: '正在连接…',
   connected: '实时',
   waiting: '已离线，{count} 秒后重试',
+  refused: '未连接，{count} 秒后重试',
   closed: '连接已断开',
   tryNow: '立即重试',
   arrived: '新通知：{text}',
@@ -72,6 +75,7 @@ const CHINESE = {
   removed: '已删除',
   read: '已标为已读',
   allRead: '已全部标为已读',
+  someRead: '较新的已标为已读，可能还有更早的未读',
 };
 
 /** @typedef {keyof typeof ENGLISH} Key */
@@ -79,9 +83,14 @@ const CHINESE = {
 /** @type {Record<string, Table>} */
 const SHIPPED = { en: ENGLISH, zh: CHINESE };
 
+// Nothing answered. Any other code is the server's or the token callback's: the reason is not the line.
+const UNREACHED = ['closed', 'unreachable', 'connect-timeout', 'server-silent'];
+
+/** @typedef {import('../quick-notify.js').State} State */
+
 /** The words of one language, and its way of counting and of telling times. */
 export class Words {
-  /** The language that is spoken: the wanted one if it is known, else English. @type {string} */ lang;
+  /** The language that is spoken: the wanted one if it is known, else English; `zh-Hans` where `zh-TW` is wanted and nobody added it. @type {string} */ lang;
   #table;
   #plural;
   #number;
@@ -92,11 +101,14 @@ export class Words {
   /** @param {string} wanted e.g. `zh-CN` @param {Record<string, Table> | null} [more] tables of further languages, or changed ones */
   constructor(wanted, more) {
     const tables = lowered(more ?? {});
-    const [lang, short] = [canonical(wanted), canonical(wanted).split('-')[0]].map((name) => name.toLowerCase());
-    const known = [lang, short].some((name) => name in tables || name in SHIPPED);
-    this.lang = known ? canonical(wanted) : 'en';
+    const { language: short, script } = new Intl.Locale(canonical(wanted)).maximize();
+    const [lang, written] = [canonical(wanted), `${short}-${script}`].map((name) => name.toLowerCase()); // zh-tw, zh-hant
+    const known = [lang, written, short].some((name) => name in tables || name in SHIPPED);
+    // The Chinese that is shipped is written in simplified characters: who wants others is told so.
+    const isOther = short === 'zh' && script === 'Hant' && !(lang in tables) && !(written in tables);
+    this.lang = isOther ? 'zh-Hans' : known ? canonical(wanted) : 'en';
     this.#table = /** @type {Table} */ ({
-      ...ENGLISH, ...(known ? { ...SHIPPED[short], ...tables[short], ...tables[lang] } : tables.en),
+      ...ENGLISH, ...(known ? { ...SHIPPED[short], ...tables[short], ...tables[written], ...tables[lang] } : tables.en),
     });
     this.#plural = new Intl.PluralRules(this.lang);
     this.#number = new Intl.NumberFormat(this.lang);
@@ -115,6 +127,18 @@ export class Words {
     });
   }
 
+  /** How the connection stands, as a sentence. @param {State} state @param {number} now epoch ms */
+  standing(state, now = Date.now()) {
+    const count = Math.max(0, Math.ceil(((state.retryAt ?? 0) - now) / 1000));
+    return this.say(state.state === 'waiting' && !isOffline(state) ? 'refused' : state.state, { count });
+  }
+
+  /** The same in a word, for the bell's name; nothing if all is well. @param {State} state */
+  away(state) {
+    if (state.state === 'connected' || state.state === 'idle') return '';
+    return this.say(state.state !== 'waiting' ? state.state : isOffline(state) ? 'offline' : 'idle');
+  }
+
   /** @param {number} time @param {number} now both epoch ms. A clock that is slow here makes nothing come from the future. */
   ago(time, now) {
     const seconds = Math.max(0, (now - time) / 1000);
@@ -130,6 +154,9 @@ export class Words {
     return this.#exact.format(time);
   }
 }
+
+/** @param {State} state */
+const isOffline = ({ code }) => UNREACHED.includes(code ?? 'closed');
 
 /** @param {string} lang what a page says may be anything */
 function canonical(lang) {
