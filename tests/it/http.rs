@@ -141,6 +141,7 @@ async fn who_takes_its_answers_at_a_trickle_is_broken_off() {
     let server = Server::with(&[
         ("http.max_connections", "1"),
         ("http.write_timeout_ms", "500"),
+        ("edge.write_timeout_ms", "500"),
         ("http.min_rate", "1000000000"),
     ])
     .await;

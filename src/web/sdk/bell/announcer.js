@@ -26,8 +26,11 @@ export class Announcer {
 
   /** What the user just did. @param {string} text */
   say(text) {
-    // The same words twice are two happenings: a changed text is read again.
-    this.element.textContent = this.element.textContent === text ? `${text}\u00a0` : text;
+    this.#put(text);
+    if (this.#timer === undefined) return;
+    // What came is told after it has been read out, not over it.
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#tell(), QUIET);
   }
 
   stop() {
@@ -36,9 +39,14 @@ export class Announcer {
     this.#count = 0;
   }
 
+  #put(/** @type {string} */ text) {
+    // The same words twice are two happenings: a changed text is read again.
+    this.element.textContent = this.element.textContent === text ? `${text}\u00a0` : text;
+  }
+
   #tell() {
     const words = this.#words();
-    this.say(this.#count > 1 ? words.say('arrivedMany', { count: this.#count }) : words.say('arrived', { text: this.#last }));
+    this.#put(this.#count > 1 ? words.say('arrivedMany', { count: this.#count }) : words.say('arrived', { text: this.#last }));
     this.stop();
   }
 }
