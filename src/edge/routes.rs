@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::{HeaderMap, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio_util::task::TaskTracker;
 
 use super::place::Place;
 use super::refused::Refused;
-use super::sockjs::{self, Service};
+use super::sockjs::{self, Refusal, Service};
 use super::transport::Transport;
 use super::{Edge, connection, origin, sse};
 use crate::stomp::Version;
@@ -75,8 +75,8 @@ impl Service for Edge {
         }
     }
 
-    fn let_in(&self, _: &HeaderMap) -> Result<Place, Response> {
-        self.place().map_err(IntoResponse::into_response)
+    fn let_in(&self, _: &HeaderMap) -> Result<Place, Refusal> {
+        self.place().map_err(|refused| Box::new(refused.into_response()))
     }
 
     fn subprotocol(&self, headers: &HeaderMap) -> Option<&'static str> {

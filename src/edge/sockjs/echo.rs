@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::HeaderMap;
-use axum::response::Response;
 use tokio_util::task::TaskTracker;
 
-use super::{Options, Service, mount};
+use super::{Options, Refusal, Service, mount};
 use crate::edge::Config;
 use crate::edge::transport::{Received, Transport};
 
@@ -52,7 +51,7 @@ impl<const CLOSES: bool> Service for Echo<CLOSES> {
         "*".to_owned()
     }
 
-    fn let_in(&self, _: &HeaderMap) -> Result<(), Response> {
+    fn let_in(&self, _: &HeaderMap) -> Result<(), Refusal> {
         Ok(())
     }
 

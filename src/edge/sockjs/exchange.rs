@@ -16,7 +16,7 @@ use super::headers::{fresh, insert, never_kept};
 use super::routes::{Mount, not_found, origin_of};
 use super::session::{BUSY, Receiver, Refused, Session};
 use super::sessions::Found;
-use super::{Options, Service};
+use super::{Options, Refusal, Service};
 use crate::edge::place::Place;
 use crate::edge::refused::Refused as Turned;
 use crate::http::{self, Unread, Wire};
@@ -62,12 +62,12 @@ impl<S: Service> Exchange<S> {
         // What the request held is gone before the wait.
         match self.begin(verb) {
             Ok(begun) => begun.answer().await,
-            Err(refused) => refused,
+            Err(refused) => *refused,
         }
     }
 
     /// Begins the response of a session, which is made where there is none.
-    fn begin(self, verb: Verb) -> Result<Begun, Response> {
+    fn begin(self, verb: Verb) -> Result<Begun, Refusal> {
         let format = match verb {
             Verb::Events => Format::Events,
             Verb::Page => Format::Scripts(self.callback()?),
@@ -75,11 +75,12 @@ impl<S: Service> Exchange<S> {
             _ => Format::Lines,
         };
         let Some(wire) = self.parts.extensions.get::<Wire>().cloned() else {
-            return Err(self.said(StatusCode::INTERNAL_SERVER_ERROR, "this connection can't be held open"));
+            let detail = "this connection can't be held open";
+            return Err(Box::new(self.said(StatusCode::INTERNAL_SERVER_ERROR, detail)));
         };
         let session = match self.find() {
             Found::Here(session) => session,
-            Found::Foreign => return Err(not_found()),
+            Found::Foreign => return Err(Box::new(not_found())),
             Found::Unknown => self.open()?,
         };
         let streams = !matches!(verb, Verb::Poll | Verb::Call);
@@ -102,11 +103,11 @@ impl<S: Service> Exchange<S> {
         })
     }
 
-    fn callback(&self) -> Result<Callback, Response> {
+    fn callback(&self) -> Result<Callback, Refusal> {
         let query = self.parts.uri.query().unwrap_or_default();
         let name = form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "c" || key == "callback");
         Callback::parse(name.as_ref().map(|(_, name)| &**name))
-            .map_err(|error| self.said(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()))
+            .map_err(|error| Box::new(self.said(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string())))
     }
 
     fn find(&self) -> Found {
@@ -114,10 +115,10 @@ impl<S: Service> Exchange<S> {
     }
 
     /// Opens a session, and sees to its end.
-    fn open(&self) -> Result<Arc<Session>, Response> {
+    fn open(&self) -> Result<Arc<Session>, Refusal> {
         let (pass, opening) = self
             .let_in()
-            .map_err(|refused| never_kept(refused, &self.parts.headers))?;
+            .map_err(|refused| Box::new(never_kept(*refused, &self.parts.headers)))?;
         let session = Session::new(self.mount.options.bounds);
         let channel = session.channel(opening);
         let origin = origin_of(&self.parts.headers);
@@ -125,7 +126,7 @@ impl<S: Service> Exchange<S> {
             // Two requests opened it at once, and this one comes second.
             return match self.find() {
                 Found::Here(session) => Ok(session),
-                Found::Foreign | Found::Unknown => Err(not_found()),
+                Found::Foreign | Found::Unknown => Err(Box::new(not_found())),
             };
         }
         let (service, sessions, id) = (
@@ -142,11 +143,11 @@ impl<S: Service> Exchange<S> {
 
     /// What a session holds: the service's pass, and a place among those that are opening. Any client can open many by a few requests, so they have
     /// a bound of their own, and leave the rest of the node to those who say who they are.
-    fn let_in(&self) -> Result<(S::Pass, Place), Response> {
+    fn let_in(&self) -> Result<(S::Pass, Place), Refusal> {
         let opening = self.mount.opening.take().ok_or_else(|| {
             let most = self.mount.options.max_opening;
             let reason = format!("{most} sessions are opening here already (edge.sockjs.max_opening)");
-            Turned::later("unavailable", reason).into_response()
+            Box::new(Turned::later("unavailable", reason).into_response())
         })?;
         Ok((self.mount.service.let_in(&self.parts.headers)?, opening))
     }

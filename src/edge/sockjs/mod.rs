@@ -105,6 +105,9 @@ impl Config {
     }
 }
 
+/// An answer that says why not. Boxed: it is seldom, and every result would have its size.
+pub type Refusal = Box<Response>;
+
 /// What is served over SockJS.
 pub trait Service: Send + Sync + 'static {
     /// What a session holds for as long as it lives, such as a place on the node.
@@ -117,7 +120,7 @@ pub trait Service: Send + Sync + 'static {
     fn frame_ancestors(&self) -> String;
 
     /// Whether a session may be opened now; else the answer that says why not.
-    fn let_in(&self, headers: &HeaderMap) -> Result<Self::Pass, Response>;
+    fn let_in(&self, headers: &HeaderMap) -> Result<Self::Pass, Refusal>;
 
     /// The subprotocol of a WebSocket, among those that its client offers.
     fn subprotocol(&self, headers: &HeaderMap) -> Option<&'static str>;

@@ -13,7 +13,7 @@ use super::exchange::{self, Exchange, Verb};
 use super::pages::{self, Frame};
 use super::sessions::Sessions;
 use super::websocket::Framed;
-use super::{Options, Service, headers};
+use super::{Options, Refusal, Service, headers};
 use crate::edge::handshake::{Handshake, is_asked};
 use crate::edge::place::Places;
 use crate::edge::websocket::WebSocket;
@@ -166,7 +166,7 @@ fn open<S: Service>(mount: &Arc<Mount<S>>, request: Request, framed: bool) -> Re
     };
     let pass = match let_in(mount, &parts) {
         Ok(pass) => pass,
-        Err(refused) => return refused,
+        Err(refused) => return *refused,
     };
     // Within frames there is nothing to agree on.
     let protocol = (!framed).then(|| mount.service.subprotocol(&parts.headers)).flatten();
@@ -191,9 +191,9 @@ fn open<S: Service>(mount: &Arc<Mount<S>>, request: Request, framed: bool) -> Re
 }
 
 /// A pass, if the origin and the service allow it.
-fn let_in<S: Service>(mount: &Mount<S>, parts: &Parts) -> Result<S::Pass, Response> {
+fn let_in<S: Service>(mount: &Mount<S>, parts: &Parts) -> Result<S::Pass, Refusal> {
     if !mount.service.allows_origin(&parts.headers) {
-        return Err(foreign());
+        return Err(Box::new(foreign()));
     }
     mount.service.let_in(&parts.headers)
 }
