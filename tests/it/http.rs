@@ -117,18 +117,7 @@ async fn who_takes_nothing_of_its_answers_is_broken_off() {
         ("edge.write_timeout_ms", "500"),
     ])
     .await;
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket.set_recv_buffer_size(4_096).expect("a small buffer");
-    let mut greedy = socket
-        .connect(server.address().parse().expect("an address"))
-        .await
-        .expect("it listens");
-    let request = "GET /sdk/quick-notify.js HTTP/1.1\r\nHost: x\r\n\r\n".repeat(2_000);
-    greedy.write_all(request.as_bytes()).await.expect("it reads");
-    let mut next = connect(&server).await;
-    next.write_all(b"GET /health/live HTTP/1.1\r\nConnection: close\r\n\r\n")
-        .await
-        .expect("a request");
+    let (greedy, mut next) = greedy_and_next(&server).await;
     let early = tokio::time::timeout(Duration::from_millis(200), next.readable()).await;
     assert!(early.is_err(), "the place is taken");
     assert!(rest(&mut next).await.ends_with("live"), "it is free again");
@@ -145,18 +134,7 @@ async fn who_takes_its_answers_at_a_trickle_is_broken_off() {
         ("http.min_rate", "1000000000"),
     ])
     .await;
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket.set_recv_buffer_size(4_096).expect("a small buffer");
-    let mut greedy = socket
-        .connect(server.address().parse().expect("an address"))
-        .await
-        .expect("it listens");
-    let request = "GET /sdk/quick-notify.js HTTP/1.1\r\nHost: x\r\n\r\n".repeat(2_000);
-    greedy.write_all(request.as_bytes()).await.expect("it reads");
-    let mut next = connect(&server).await;
-    next.write_all(b"GET /health/live HTTP/1.1\r\nConnection: close\r\n\r\n")
-        .await
-        .expect("a request");
+    let (mut greedy, mut next) = greedy_and_next(&server).await;
     let trickle = async {
         let (mut tick, mut some) = (tokio::time::interval(Duration::from_millis(20)), [0; 4_096]);
         while matches!(greedy.read(&mut some).await, Ok(1..)) {
@@ -168,6 +146,23 @@ async fn who_takes_its_answers_at_a_trickle_is_broken_off() {
         answer = rest(&mut next) => assert!(answer.ends_with("live"), "the place is free again"),
         () = trickle => {}
     }
+}
+
+/// One who asks for thousands of answers with little room for them, and one who waits for the only place.
+async fn greedy_and_next(server: &Server) -> (TcpStream, TcpStream) {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4_096).expect("a small buffer");
+    let mut greedy = socket
+        .connect(server.address().parse().expect("an address"))
+        .await
+        .expect("it listens");
+    let request = "GET /sdk/quick-notify.js HTTP/1.1\r\nHost: x\r\n\r\n".repeat(2_000);
+    greedy.write_all(request.as_bytes()).await.expect("it reads");
+    let mut next = connect(server).await;
+    next.write_all(b"GET /health/live HTTP/1.1\r\nConnection: close\r\n\r\n")
+        .await
+        .expect("a request");
+    (greedy, next)
 }
 
 #[tokio::test]
