@@ -1,7 +1,6 @@
 //! What a session costs that does nothing: connected, subscribed, and quiet.
 
 use std::net::SocketAddr;
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::Options;
@@ -46,7 +45,6 @@ fn measure(
     let server = Server::start(options)?;
     let mut net = Net::new()?;
     let mut scratch = line::scratch();
-    sleep(Duration::from_millis(500));
     let (memory, kernel, cpu) = (server.memory()?, machine::kernel_memory()?, server.cpu()?);
 
     let start = Instant::now();
