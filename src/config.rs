@@ -13,7 +13,8 @@ use figment::value::{Dict, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    api, auth, dispatch, domain, edge, http, ingest, nats, queue, redis, session, store, sweep, telemetry, topic,
+    api, attach, auth, dispatch, domain, edge, http, ingest, nats, queue, redis, session, store, sweep, telemetry,
+    topic,
 };
 
 /// All of it.
@@ -26,6 +27,7 @@ pub struct Config {
     pub nats: nats::Config,
     pub redis: redis::Config,
     pub domain: domain::Config,
+    pub attach: attach::Config,
     pub auth: auth::Config,
     pub queue: queue::Config,
     pub store: store::Config,
@@ -120,7 +122,7 @@ pub fn load(files: &[PathBuf], overrides: &[(String, String)]) -> Result<Config,
 impl Config {
     /// Whether anything talks to NATS.
     pub fn needs_nats(&self) -> bool {
-        self.queue.needs_nats() || self.topic.needs_nats() || self.ingest.nats
+        self.queue.needs_nats() || self.topic.needs_nats() || self.ingest.nats || self.attach.enabled
     }
 
     /// What can be wrong with values that are of the right type.
@@ -129,6 +131,7 @@ impl Config {
             ("http", self.http.problems()),
             ("telemetry", self.telemetry.problems()),
             ("domain", self.domain.problems()),
+            ("attach", self.attach.problems()),
             ("auth", self.auth.problems()),
             (
                 "nats",

@@ -31,6 +31,8 @@ pub mod session;
 pub mod sqlite;
 pub mod telemetry;
 
+pub mod attach;
+
 pub mod auth;
 pub mod queue;
 pub mod store;

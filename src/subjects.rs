@@ -10,6 +10,8 @@
 //! | `PREFIX.door.user.TOKEN` … | the nodes' own: what their doors accepted. Producers must not be allowed to publish there |
 //! | `PREFIX.dead.REASON` | dead letters |
 //! | `PREFIX.topic.all`, `PREFIX.topic.user.TOKEN` | the nodes' own, where NATS is the topic: what every node must hear, and what is for one user |
+//! | `PREFIX.hook.PLUGIN.HOOK` | request/reply: what the nodes ask an attached plugin; nobody else may listen there |
+//! | `PREFIX.event.KIND.TOKEN` | what happened, to attached plugins; TOKEN is the receiver's or the user's |
 //! | `PREFIX.topic.echo.NODE` | the nodes' own: what a node tells itself, to learn that the server has got all before it |
 //!
 //! A TOKEN is a name that NATS takes as one subject token, see [`token`].
@@ -65,6 +67,31 @@ pub fn nodes_bucket(prefix: &str) -> String {
 /// The key-value bucket of the users' sessions, by the users' tokens.
 pub fn roll_bucket(prefix: &str) -> String {
     format!("{prefix}-roll")
+}
+
+/// Where the nodes ask a plugin.
+pub fn hook(prefix: &str, plugin: &str, hook: &str) -> String {
+    format!("{prefix}.hook.{plugin}.{hook}")
+}
+
+/// Where something that happened to `name`, a receiver or a user, is told.
+pub fn event(prefix: &str, kind: &str, name: &str) -> String {
+    format!("{prefix}.event.{kind}.{}", token(name))
+}
+
+/// All events of a kind.
+pub fn events(prefix: &str, kind: &str) -> String {
+    format!("{prefix}.event.{kind}.>")
+}
+
+/// The stream that keeps events.
+pub fn events_stream(prefix: &str) -> String {
+    format!("{prefix}-events")
+}
+
+/// The key-value bucket of what operators decided about plugins, by their names.
+pub fn plugins_bucket(prefix: &str) -> String {
+    format!("{prefix}-plugins")
 }
 
 /// `name` as one subject token: letters, digits, `-` and `_` stand for themselves, every other octet of its UTF-8 is `=` and two hex digits.

@@ -16,6 +16,11 @@ pub fn session() -> String {
     Uuid::now_v7().simple().to_string()
 }
 
+/// The name of a question to a plugin, which its answer repeats: nobody can guess it.
+pub fn request() -> String {
+    format!("r_{}", Uuid::new_v4().simple())
+}
+
 /// The id that a producer's idempotency key stands for. `index` is the place in an array, so that one key covers a whole request.
 pub fn from_idempotency_key(producer: &str, key: &str, index: usize) -> String {
     let mut hash = Sha256::new();

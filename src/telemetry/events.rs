@@ -239,3 +239,29 @@ pub fn record_sampled(open: u64, tallies: impl Iterator<Item = (&'static str, u6
 fn seconds(from: EpochMs, to: EpochMs) -> f64 {
     to.saturating_sub(from).max(0) as f64 / 1_000.0
 }
+
+/// A plugin's hook was asked, and answered after this time, or failed for a reason of the closed set in the table. `plugin` is a name of the configuration.
+pub fn hook_asked(
+    plugin: &str,
+    hook: &'static str,
+    took: std::time::Duration,
+    failure: Option<(&'static str, &dyn std::fmt::Display)>,
+) {
+    histogram!(names::HOOK_SECONDS, "plugin" => plugin.to_owned(), "hook" => hook).record(took);
+    if let Some((reason, failure)) = failure {
+        counter!(names::HOOK_FAILED, "plugin" => plugin.to_owned(), "hook" => hook, "reason" => reason).increment(1);
+        tracing::debug!(plugin, hook, reason, %failure, "a plugin failed");
+    }
+}
+
+/// A hook failed so often in a row that it is left alone for a while.
+pub fn hook_left_alone(plugin: &str, hook: &'static str, failure: &dyn std::fmt::Display) {
+    gauge!(names::HOOK_OPEN, "plugin" => plugin.to_owned(), "hook" => hook).set(1.0);
+    tracing::error!(plugin, hook, %failure, "a plugin failed too often and is left alone for a while");
+}
+
+/// It answered again.
+pub fn hook_recovered(plugin: &str, hook: &'static str) {
+    gauge!(names::HOOK_OPEN, "plugin" => plugin.to_owned(), "hook" => hook).set(0.0);
+    tracing::info!(plugin, hook, "a plugin answers again");
+}

@@ -76,6 +76,9 @@ table! {
     RECORD_OPEN = Gauge "record_open" "Notifications in the record without an outcome.";
     RECORD_TALLY = Gauge "record_tally" "Tallies of the record's lanes: stored, duplicates, transient, refused, and each outcome.";
     RECORD_ERRORS = Counter "record_errors_total" "Calls to the record that failed, by verb.";
+    HOOK_SECONDS = Seconds "hook_seconds" "What a question to a plugin's hook takes, the wait for a place included, by plugin and hook.";
+    HOOK_FAILED = Counter "hook_failed_total" "Questions to a plugin's hook that got no answer that counts, by plugin, hook and reason (timeout, absent, open, busy, too-large, bad-json, bad-version, bad-id, bad-reply, error, unavailable, disabled).";
+    HOOK_OPEN = Gauge "hook_open" "1 while a hook is left alone because it failed again and again, by plugin and hook.";
     ACCEPT_TO_STORED = Seconds "accept_to_stored_seconds" "From acceptance to the commit in the record.";
     ACCEPT_TO_DELIVERED = Seconds "accept_to_delivered_seconds" "From acceptance to the first delivery to a live session.";
     ACCEPT_TO_ACKED = Seconds "accept_to_acked_seconds" "From acceptance to the first confirmation.";

@@ -22,6 +22,7 @@ const HOUSE: &[(u8, &[&str], bool)] = &[
         ],
         true,
     ),
+    (3, &["attach"], false),
     (4, &["queue", "store", "topic", "auth"], false),
     (5, &["ingest", "dispatch", "edge", "sweep", "api", "web"], false),
     (6, &["config"], false),

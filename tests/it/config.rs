@@ -131,7 +131,7 @@ fn every_mistake_is_told_at_once_with_its_path_and_the_known_names() {
         "ingest.keys.none: needs exactly one of `secret_env` and `secret_file`",
         "ingest.keys.short: secret_env SHORT: a key has 16 to 4096 bytes",
         "ingest.keys.two: is the same key as one's",
-        "nonsense: is not known here; known: app, http, telemetry, nats, redis, domain, auth, queue, store, topic, ingest, dispatch, session, edge, sweep, api",
+        "nonsense: is not known here; known: app, http, telemetry, nats, redis, domain, attach, auth, queue, store, topic, ingest, dispatch, session, edge, sweep, api",
         "queue.adapter: is not known here; known: embedded, jetstream",
         "session.heartbeat_ms: must be a whole number from 0 on, not -1",
         "session.resend_most: must be a whole number from 0 on, not 1.5",
