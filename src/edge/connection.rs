@@ -8,23 +8,19 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
 
-use super::admission::SentAway;
-use super::hub::Present;
+use super::admit::{self, Member};
 use super::mailbox::{Mail, Mailbox};
 use super::outcomes::Job;
 use super::patience::{Patience, revoked_token};
 use super::place::Place;
 use super::transport::{Payload, Received, Transport};
 use super::{Config, Edge, at_random};
-use crate::auth::{self, Refusal};
-use crate::domain::identity::Identity;
 use crate::domain::time::EpochMs;
 use crate::lifecycle::now;
 use crate::session::inbox::Read;
 use crate::session::{Confirm, Credential, Delivered, Disconnect, Output, PageRead, Reason, Session};
 use crate::store::PageQuery;
 use crate::telemetry::events;
-use crate::topic::{Entered, Seat, TopicError};
 
 /// The farewell to a session whose token has ended takes no longer.
 const AFTER_TOKEN: Duration = Duration::from_millis(750);
@@ -89,13 +85,6 @@ struct Connection {
     member: Option<Box<Member>>,
     /// The page of the inbox that is being read.
     reading: Option<BoxFuture<'static, Option<PageRead>>>,
-}
-
-/// What an authenticated session holds besides its state: places that free themselves.
-struct Member {
-    identity: Identity,
-    _present: Present,
-    _entered: Entered,
 }
 
 impl Connection {
@@ -234,45 +223,27 @@ impl Connection {
     }
 
     async fn authenticate(&mut self, credential: &Credential, renewal: bool) {
-        let answer = self.admit(credential, renewal).await;
-        if renewal
-            && let (Ok(fresh), Some(member)) = (&answer, &mut self.member)
-            && fresh.user == member.identity.user
-        {
-            // From now on it is this token that may be revoked.
-            member.identity = fresh.clone();
+        if renewal {
+            let answer = admit::renew(&self.edge, credential).await;
+            if let (Ok(fresh), Some(member)) = (&answer, &mut self.member)
+                && fresh.user == member.identity.user
+            {
+                // From now on it is this token that may be revoked.
+                member.identity = fresh.clone();
+            }
+            self.session.handle_authenticated(answer, now());
+            return;
         }
-        let opened = answer.is_ok() && !renewal;
+        let answer = admit::admit(&self.edge, &self.mailbox, credential).await;
+        let answer = answer.map(|member| {
+            self.edge.hub.leave_lobby(&self.mailbox);
+            let member = self.member.insert(Box::new(member));
+            member.identity.clone()
+        });
         self.session.handle_authenticated(answer, now());
-        if opened && let (Some(member), Some(dialect)) = (&self.member, self.session.dialect()) {
+        if let (Some(member), Some(dialect)) = (&self.member, self.session.dialect()) {
             events::session_opened(&member.identity.user, dialect.name());
         }
-    }
-
-    /// Checks the token and, at CONNECT, waits for the turn and takes a place on the roll and in the hub.
-    async fn admit(&mut self, credential: &Credential, renewal: bool) -> Result<Identity, Disconnect> {
-        let limit = Duration::from_millis(self.edge.config.ask_timeout_ms);
-        let identity = who_is(&self.edge, credential, limit).await.map_err(refused)?;
-        if renewal {
-            return Ok(identity);
-        }
-        // Only now: what opens no session takes nobody's turn.
-        wait_for_turn(&self.edge, &self.mailbox).await?;
-        come_in(&self.edge, credential, &identity).map_err(refused)?;
-        // First into the hub, then onto the roll: from the moment that the node hears what is for this user, somebody is there to be rung.
-        let present = self.edge.hub.enter_user(&identity.user, &self.mailbox);
-        let entered = enter(&self.edge, &self.mailbox, &identity, limit).await?;
-        if self.edge.hub.revocations().cover(&identity, now().wall) {
-            // After it was registered: one that came before found the hub without this session.
-            return Err(revoked_token());
-        }
-        self.member = Some(Box::new(Member {
-            _present: present,
-            _entered: entered,
-            identity: identity.clone(),
-        }));
-        self.edge.hub.leave_lobby(&self.mailbox);
-        Ok(identity)
     }
 
     fn is_revoked(&self, now: EpochMs) -> bool {
@@ -343,80 +314,6 @@ impl Connection {
             self.edge.hub.leave_lobby(&self.mailbox);
         }
         self.edge
-    }
-}
-
-/// Waits for the turn. A drain ends the wait.
-async fn wait_for_turn(edge: &Edge, mailbox: &Mailbox) -> Result<(), Disconnect> {
-    let turn = tokio::select! {
-        end = mailbox.take_end() => return Err(end),
-        turn = edge.admission.turn() => turn,
-    };
-    turn.map_err(|SentAway { retry_after }| {
-        let ms = retry_after.as_millis();
-        let detail = format!("more clients come than are let in at once (edge.admission): come back in {ms} ms");
-        Disconnect::new(Reason::Unavailable, detail).with_retry_after(retry_after)
-    })
-}
-
-async fn who_is(edge: &Edge, credential: &Credential, limit: Duration) -> Result<Identity, Refusal> {
-    match credential {
-        Credential::Token(token) => {
-            let asking = edge.auth.authenticate(auth::bearer(token), now().wall);
-            timeout(limit, asking).await.unwrap_or(Err(Refusal::Unavailable))
-        }
-        Credential::Ticket(ticket) => {
-            let now = now().wall;
-            let identity = edge.tickets.look(ticket, now)?;
-            is_good(edge, &identity, now).map(|()| identity)
-        }
-    }
-}
-
-/// What was good before the wait may have ended meanwhile. A ticket is used up only here: who is sent away brings it again.
-fn come_in(edge: &Edge, credential: &Credential, identity: &Identity) -> Result<(), Refusal> {
-    let now = now().wall;
-    is_good(edge, identity, now)?;
-    match credential {
-        Credential::Token(_) => Ok(()),
-        Credential::Ticket(ticket) => edge.tickets.redeem(ticket, now),
-    }
-}
-
-/// Whether the token behind it, which was found right before, still is.
-fn is_good(edge: &Edge, identity: &Identity, now: EpochMs) -> Result<(), Refusal> {
-    if let Some(at) = identity.expires.filter(|at| *at <= now) {
-        return Err(Refusal::Expired { at, now });
-    }
-    match edge.hub.revocations().cover(identity, now) {
-        true => Err(Refusal::Revoked),
-        false => Ok(()),
-    }
-}
-
-fn refused(refusal: Refusal) -> Disconnect {
-    Disconnect::new(Reason::Token(refusal.code()), refusal.to_string())
-}
-
-/// Takes a place on the roll.
-async fn enter(
-    edge: &Edge,
-    mailbox: &Arc<Mailbox>,
-    identity: &Identity,
-    limit: Duration,
-) -> Result<Entered, Disconnect> {
-    let cap = edge.max_per_user;
-    let seat = Arc::clone(mailbox) as Arc<dyn Seat>;
-    match timeout(limit, edge.topic.enter(&identity.user, seat, cap)).await {
-        Ok(Ok(entered)) => Ok(entered),
-        Ok(Err(TopicError::Full(_))) => {
-            let detail = format!("this user has {cap} sessions already (session.max_per_user)");
-            Err(Disconnect::new(Reason::TooManySessions, detail))
-        }
-        Ok(Err(TopicError::Unavailable(_) | TopicError::Refused(_))) | Err(_) => {
-            let detail = "sessions can't be counted now; try again";
-            Err(Disconnect::new(Reason::Unavailable, detail))
-        }
     }
 }
 

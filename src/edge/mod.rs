@@ -3,6 +3,7 @@
 //! One task a connection. It shares the hub (who is here and what rings), the outcomes (confirmations on their way to the record), and the rules.
 
 pub mod admission;
+mod admit;
 mod connection;
 mod handshake;
 mod hub;
