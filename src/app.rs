@@ -12,6 +12,7 @@ use axum::Router;
 use tokio_util::task::TaskTracker;
 
 use crate::api::{self, About, Api};
+use crate::attach::Attach;
 use crate::auth::{self, Auth, Guarded, Revocations, Tickets};
 use crate::config::Config;
 use crate::dispatch::Dispatcher;
@@ -101,6 +102,8 @@ impl App {
             true => Some(nats::connect(&config.nats).await?),
             false => None,
         };
+        // Before anything is dispatched: nothing passes by a plugin that is there.
+        let attach = Attach::start(&config.attach, nats.as_ref(), &stages.rest).await?;
         let queue = queue::build(&config.queue, data, nats.as_ref()).await?;
         let store = store::build(&config.store, data).await?;
         told_apart(&*queue, &*store).await?;
@@ -174,6 +177,7 @@ impl App {
             store: Arc::clone(&store),
             queue: Arc::clone(&queue),
             topic: Arc::clone(&topic),
+            attached: attach.office,
             ready: Arc::clone(&ready),
             probe: Default::default(),
             about: About {

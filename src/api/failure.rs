@@ -37,6 +37,15 @@ impl Failure {
         }
     }
 
+    pub fn not_found(field: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::NOT_FOUND,
+            code: "not-found",
+            field: Some(field.into()),
+            reason: reason.into(),
+        }
+    }
+
     pub fn too_large(reason: String) -> Self {
         Self {
             status: StatusCode::PAYLOAD_TOO_LARGE,

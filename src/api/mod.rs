@@ -6,6 +6,7 @@ mod failure;
 pub mod health;
 mod history;
 mod inbox;
+mod plugins;
 mod presence;
 mod revoke;
 mod ticket;
@@ -13,17 +14,20 @@ mod ticket;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use axum::http::HeaderMap;
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use crate::attach::Office;
 use crate::auth::{Auth, Revocations, Tickets};
 use crate::keys::Keys;
 use crate::queue::Queue;
 use crate::store::Store;
 use crate::topic::Topic;
+use failure::Failure;
 
 /// Bounds of the answers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -39,7 +43,7 @@ pub struct Config {
     pub read_timeout_ms: u64,
     /// Longest time for an answer about a token, in milliseconds.
     pub ask_timeout_ms: u64,
-    /// Who may revoke sessions: names of `ingest.keys`. In dev mode anybody may.
+    /// Who may revoke sessions and disable plugins: names of `ingest.keys`. In dev mode anybody may.
     pub admins: Vec<String>,
     /// Live revocations; beyond it further ones are refused. Every node holds all of them.
     pub max_revocations: usize,
@@ -109,6 +113,8 @@ pub struct Api {
     pub store: Arc<dyn Store>,
     pub queue: Arc<dyn Queue>,
     pub topic: Arc<dyn Topic>,
+    /// Who is attached; `None` where nobody may.
+    pub attached: Option<Office>,
     /// Whether the process takes traffic: false before everything is up, and from the drain on.
     pub ready: Arc<AtomicBool>,
     /// Something that the process can't do without is gone.
@@ -139,10 +145,25 @@ pub fn routes(api: Arc<Api>) -> Router {
         .route("/api/notify/ack", post(inbox::ack))
         .route("/api/ticket", post(ticket::ticket))
         .route("/api/sessions/revoke", post(revoke::revoke))
+        .route("/api/plugins", get(plugins::list))
+        .route("/api/plugins/{name}/disable", post(plugins::disable))
+        .route("/api/plugins/{name}/enable", post(plugins::enable))
         .route("/api/presence", get(presence::presence))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .with_state(api)
+}
+
+impl Api {
+    /// Who asks for what only admins may do; `doing`, such as (`revoking`, `revoke`), says what that is.
+    fn admin(&self, headers: &HeaderMap, (doing, may): (&str, &str)) -> Result<&str, Failure> {
+        let by = self.keys.caller(headers, self.open, doing)?;
+        if !self.open && !self.config.admins.iter().any(|admin| admin == by) {
+            let reason = format!("{by} may not {may}: it is not among api.admins");
+            return Err(Failure::forbidden("X-API-Key", reason));
+        }
+        Ok(by)
+    }
 }
 
 async fn about(axum::extract::State(api): axum::extract::State<Arc<Api>>) -> Json<Value> {

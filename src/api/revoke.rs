@@ -43,11 +43,7 @@ struct Asked {
 
 pub async fn revoke(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Failure> {
     let (parts, body) = request.into_parts();
-    let by = api.keys.caller(&parts.headers, api.open, "revoking")?;
-    if !api.open && !api.config.admins.iter().any(|admin| admin == by) {
-        let reason = format!("{by} may not revoke: it is not among api.admins");
-        return Err(Failure::forbidden("X-API-Key", reason));
-    }
+    let by = api.admin(&parts.headers, ("revoking", "revoke"))?;
     let asked = read(&api, body).await?;
     let revocation = asked.accept(wall_clock(), api.config.revocation_seconds)?;
     let most = api.config.max_revocations;

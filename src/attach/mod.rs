@@ -6,9 +6,58 @@
 
 pub mod breaker;
 pub mod config;
+pub mod decisions;
+pub mod descriptor;
 pub mod hooks;
 pub mod line;
 pub mod protocol;
+pub mod roster;
 
 pub use config::Config;
+pub use decisions::{Decisions, Unkept};
 pub use hooks::Hooks;
+pub use roster::Roster;
+
+use crate::lifecycle::Lifecycle;
+use crate::nats::Nats;
+
+/// Everything that is attached.
+#[derive(Clone)]
+pub struct Attach {
+    pub hooks: Hooks,
+    /// `None` without `attach.enabled`.
+    pub office: Option<Office>,
+}
+
+/// Who is attached, and what operators decide about it.
+#[derive(Clone)]
+pub struct Office {
+    pub roster: Roster,
+    pub decisions: Decisions,
+}
+
+impl Attach {
+    /// Looks who is there, and goes on looking until the drain. When this returns, those that were there when it began are asked.
+    pub async fn start(config: &Config, nats: Option<&Nats>, lifecycle: &Lifecycle) -> Result<Self, Unkept> {
+        let (true, Some(nats)) = (config.enabled, nats) else {
+            return Ok(Self {
+                hooks: Hooks::none(),
+                office: None,
+            });
+        };
+        let decisions = Decisions::open(nats, config.events.stream.replicas).await?;
+        let hooks = Hooks::new(config, nats);
+        let roster = Roster::new(config, nats, &hooks, |_| {});
+        // Before anybody is asked: what an operator disabled stays so.
+        for name in config.plugins.keys() {
+            roster.decided(name, decisions.about(name).await?);
+        }
+        roster.look().await;
+        lifecycle.spawn_vital("roster", roster.clone().run(lifecycle.clone()));
+        lifecycle.spawn_vital("decisions", decisions.clone().follow(roster.clone(), lifecycle.clone()));
+        Ok(Self {
+            hooks,
+            office: Some(Office { roster, decisions }),
+        })
+    }
+}

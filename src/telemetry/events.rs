@@ -265,3 +265,59 @@ pub fn hook_recovered(plugin: &str, hook: &'static str) {
     gauge!(names::HOOK_OPEN, "plugin" => plugin.to_owned(), "hook" => hook).set(0.0);
     tracing::info!(plugin, hook, "a plugin answers again");
 }
+
+/// An instance of a plugin was heard for the first time. `plugin` is a name of the configuration.
+pub fn plugin_instance_came(plugin: &str, id: &str, version: &str) {
+    tracing::info!(plugin, id, version, "an instance of a plugin attached");
+}
+
+/// It has been silent for a lease.
+pub fn plugin_instance_gone(plugin: &str, id: &str) {
+    tracing::info!(plugin, id, "an instance of a plugin is gone");
+}
+
+/// The first instance of a plugin attached, or the last one left.
+pub fn plugin_attached(plugin: &str, is_attached: bool) {
+    match is_attached {
+        true => tracing::info!(plugin, "a plugin is attached"),
+        false => tracing::warn!(plugin, "a plugin is no longer attached"),
+    }
+}
+
+/// So many instances of a plugin are attached.
+pub fn plugin_instances(plugin: &str, instances: usize) {
+    gauge!(names::PLUGIN_INSTANCES, "plugin" => plugin.to_owned()).set(instances as f64);
+}
+
+/// An instance may not attach as it is.
+pub fn plugin_refused(plugin: &str, id: &str, reason: &str) {
+    counter!(names::PLUGIN_REFUSED, "plugin" => plugin.to_owned()).increment(1);
+    tracing::warn!(plugin, id, reason, "an instance of a plugin was refused");
+}
+
+/// A plugin is there that the configuration doesn't name.
+pub fn plugin_not_allowed(name: &str) {
+    tracing::warn!(
+        name,
+        "a plugin that may not attach is there; to allow it, say attach.plugins.{name}"
+    );
+}
+
+/// Answers to the question who is there were left unread.
+pub fn plugin_answers_refused(reason: &'static str, asked: &str) {
+    counter!(names::PLUGIN_ANSWERS_REFUSED, "reason" => reason).increment(1);
+    tracing::warn!(reason, asked, "answers to the question who is there were not looked at");
+}
+
+/// An operator disabled a plugin, or enabled it again.
+pub fn plugin_decided(plugin: &str, disabled_by: Option<&str>) {
+    match disabled_by {
+        Some(by) => tracing::warn!(plugin, by, "a plugin is disabled"),
+        None => tracing::info!(plugin, "a plugin is enabled again"),
+    }
+}
+
+/// What operators decide about plugins can't be heard.
+pub fn plugin_decisions_unheard(error: &dyn std::fmt::Display) {
+    tracing::warn!(%error, "what operators decide about plugins can't be heard; trying again");
+}

@@ -79,6 +79,9 @@ table! {
     HOOK_SECONDS = Seconds "hook_seconds" "What a question to a plugin's hook takes, the wait for a place included, by plugin and hook.";
     HOOK_FAILED = Counter "hook_failed_total" "Questions to a plugin's hook that got no answer that counts, by plugin, hook and reason (timeout, absent, open, busy, too-large, bad-json, bad-version, bad-id, bad-reply, error, unavailable, disabled).";
     HOOK_OPEN = Gauge "hook_open" "1 while a hook is left alone because it failed again and again, by plugin and hook.";
+    PLUGIN_INSTANCES = Gauge "plugin_instances" "Instances of a plugin that are attached, by plugin.";
+    PLUGIN_REFUSED = Counter "plugin_refused_total" "Instances of a plugin that may not attach as they are, by plugin; the log and `quick-notify plugins inspect` say why.";
+    PLUGIN_ANSWERS_REFUSED = Counter "plugin_answers_refused_total" "Answers to the question who is there that were not looked at, by reason (flood, unreadable).";
     ACCEPT_TO_STORED = Seconds "accept_to_stored_seconds" "From acceptance to the commit in the record.";
     ACCEPT_TO_DELIVERED = Seconds "accept_to_delivered_seconds" "From acceptance to the first delivery to a live session.";
     ACCEPT_TO_ACKED = Seconds "accept_to_acked_seconds" "From acceptance to the first confirmation.";

@@ -2,6 +2,7 @@
 
 mod admission;
 mod architecture;
+mod attach;
 mod auth;
 mod bad_input;
 mod bell;

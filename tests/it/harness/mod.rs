@@ -5,6 +5,7 @@ mod cluster;
 pub mod crowd;
 mod events;
 mod link;
+pub mod plugin;
 pub mod random;
 mod server;
 pub mod servers;

@@ -1,0 +1,3 @@
+//! Attached plugins: real NATS services beside real servers.
+
+mod roster;
