@@ -1,6 +1,6 @@
 //! Builds everything, and owns the order of start and drain.
 //!
-//! Start: ports, then rooms, then the doors; ready last. Drain: readiness off, doors, dispatch, edge (at a pace), outcomes, ports.
+//! Start: ports, then rooms, then the doors; ready last. Drain: readiness off, doors, dispatch, edge (at a pace), outcomes, events, ports.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use axum::Router;
 use tokio_util::task::TaskTracker;
 
 use crate::api::{self, About, Api};
-use crate::attach::Attach;
+use crate::attach::{Attach, Events};
 use crate::auth::{self, Auth, Guarded, Revocations, Tickets};
 use crate::config::Config;
 use crate::dispatch::Dispatcher;
@@ -61,6 +61,7 @@ struct Stages {
     dispatch: Lifecycle,
     outcomes: Lifecycle,
     rest: Lifecycle,
+    events: Lifecycle,
 }
 
 impl App {
@@ -71,6 +72,7 @@ impl App {
             dispatch: lifecycle.stage(),
             outcomes: lifecycle.stage(),
             rest: lifecycle.stage(),
+            events: lifecycle.stage(),
         };
         let listen: SocketAddr = config.app.listen.parse().context("app.listen")?;
         let listener =
@@ -102,8 +104,16 @@ impl App {
             true => Some(nats::connect(&config.nats).await?),
             false => None,
         };
+        let told = match &nats {
+            Some(nats) if config.attach.enabled => {
+                let node = crate::lifecycle::node(address.port());
+                let patience = Duration::from_millis(config.nats.request_timeout_ms);
+                Events::start(&config.attach.events, nats, &node, patience, &stages.events).await?
+            }
+            _ => Events::none(),
+        };
         // Before anything is dispatched: nothing passes by a plugin that is there.
-        let attach = Attach::start(&config.attach, nats.as_ref(), &stages.rest).await?;
+        let attach = Attach::start(&config.attach, nats.as_ref(), told.clone(), &stages.rest).await?;
         let queue = queue::build(&config.queue, data, nats.as_ref()).await?;
         let store = store::build(&config.store, data).await?;
         told_apart(&*queue, &*store).await?;
@@ -116,7 +126,7 @@ impl App {
         stages.rest.spawn_vital("tail", rounds.run(stages.rest.clone()));
         stages.rest.spawn_vital("revocations", watch.run(stages.rest.clone()));
 
-        let outcomes = Outcomes::start(Arc::clone(&store), &config.edge, &stages.outcomes);
+        let outcomes = Outcomes::start(Arc::clone(&store), told.clone(), &config.edge, &stages.outcomes);
         for lane in 0..queue.lanes() {
             let dispatcher = Dispatcher {
                 lane,
@@ -125,6 +135,7 @@ impl App {
                 kinds: Arc::clone(&kinds),
                 store: Arc::clone(&store),
                 topic: Arc::clone(&topic),
+                events: told.clone(),
             };
             stages
                 .dispatch
@@ -140,6 +151,7 @@ impl App {
                 Duration::from_millis(config.telemetry.sample_ms),
                 Arc::clone(&queue),
                 Arc::clone(&store),
+                told.clone(),
                 stages.rest.clone(),
             ),
         );
@@ -178,6 +190,7 @@ impl App {
             queue: Arc::clone(&queue),
             topic: Arc::clone(&topic),
             attached: attach.office,
+            events: told.clone(),
             ready: Arc::clone(&ready),
             probe: Default::default(),
             about: About {
@@ -187,7 +200,15 @@ impl App {
             },
         };
         let over_nats = nats.filter(|_| config.ingest.nats);
-        let ingest = Ingest::new(config.ingest, keys, dev, kinds, Arc::clone(&queue), Arc::clone(&store));
+        let ingest = Ingest::new(
+            config.ingest,
+            keys,
+            dev,
+            kinds,
+            Arc::clone(&queue),
+            Arc::clone(&store),
+            told,
+        );
         let ingest = Arc::new(ingest);
         let no_tokens = axum::middleware::from_fn_with_state(edge.config.query_token, edge::no_tokens);
         let cors = edge::cross_origin(dev, &edge.config.origins);
@@ -242,10 +263,12 @@ impl App {
             self.stages.doors.drained(FAREWELLS).await;
             let outcomes = self.stages.outcomes.drained(limit).await;
             let rest = self.stages.rest.drained(limit).await;
+            // Last: what the others have done is told. Its own end comes soon, also where NATS is away.
+            let events = self.stages.events.drained(limit).await;
             self.topic.close().await;
             self.queue.close().await;
             self.store.close().await;
-            doors && dispatch && edge && outcomes && rest
+            doors && dispatch && edge && outcomes && rest && events
         };
         tokio::select! {
             done = steps => done,

@@ -106,6 +106,15 @@ pub fn wall_clock() -> EpochMs {
         .map_or(0, |elapsed| elapsed.as_millis() as EpochMs)
 }
 
+/// What people call this node: its host's name, and the port that it serves.
+pub fn node(port: u16) -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match host.trim() {
+        "" => format!("node:{port}"),
+        host => format!("{host}:{port}"),
+    }
+}
+
 /// Delays between tries: doubles from `first` to `most`.
 #[derive(Debug)]
 pub struct Backoff {

@@ -74,9 +74,10 @@ pub fn hook(prefix: &str, plugin: &str, hook: &str) -> String {
     format!("{prefix}.hook.{plugin}.{hook}")
 }
 
-/// Where something that happened to `name`, a receiver or a user, is told.
+/// Where something that happened to `name`, a receiver or a user, is told; without a name at `=`, which is nobody's token.
 pub fn event(prefix: &str, kind: &str, name: &str) -> String {
-    format!("{prefix}.event.{kind}.{}", token(name))
+    let token = if name.is_empty() { "=".to_owned() } else { token(name) };
+    format!("{prefix}.event.{kind}.{token}")
 }
 
 /// All events of a kind.

@@ -49,6 +49,7 @@ pub async fn viewed(State(api): State<Arc<Api>>, request: Request) -> Result<Res
     let user = user(&api, request.headers()).await?;
     let ids = ids(&api, request.into_body()).await?;
     let changed = api.store.mark_viewed(&user, &ids, wall_clock()).await?;
+    api.events.read(&user, &changed);
     Ok(tell(&api, &user, NOTIFY_VIEWED, changed).await)
 }
 
@@ -56,6 +57,7 @@ pub async fn delete(State(api): State<Arc<Api>>, request: Request) -> Result<Res
     let user = user(&api, request.headers()).await?;
     let ids = ids(&api, request.into_body()).await?;
     let changed = api.store.delete(&user, &ids, wall_clock()).await?;
+    api.events.deleted(&user, &changed);
     Ok(tell(&api, &user, NOTIFY_DELETED, changed).await)
 }
 
@@ -78,8 +80,9 @@ pub async fn ack(State(api): State<Arc<Api>>, request: Request) -> Result<Respon
         let now = wall_clock();
         let found = api.store.confirm(&confirmations, now).await?;
         for (id, found) in some.iter().zip(found) {
-            if let Confirmed::First { created, .. } = found {
+            if let Confirmed::First { seq, created } = found {
                 events::acked(created, now);
+                api.events.acked(&user, id, seq, created);
                 confirmed.push(id.clone());
             }
         }

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::attach::Office;
+use crate::attach::{Events, Office};
 use crate::auth::{Auth, Revocations, Tickets};
 use crate::keys::Keys;
 use crate::queue::Queue;
@@ -115,6 +115,7 @@ pub struct Api {
     pub topic: Arc<dyn Topic>,
     /// Who is attached; `None` where nobody may.
     pub attached: Option<Office>,
+    pub events: Events,
     /// Whether the process takes traffic: false before everything is up, and from the drain on.
     pub ready: Arc<AtomicBool>,
     /// Something that the process can't do without is gone.

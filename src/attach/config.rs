@@ -85,6 +85,8 @@ pub struct Events {
     pub always: BTreeSet<Happening>,
     /// Events that may wait for NATS; further ones are lost, and counted.
     pub queue: usize,
+    /// Octets of such events, roughly: their data counts.
+    pub queue_octets: usize,
     /// Whether events of a notification have its data. `unreached` always has.
     pub data: bool,
     /// A notification that is unconfirmed so long after it was stored, while its receiver has no session, is `unreached`, in milliseconds.
@@ -150,6 +152,7 @@ impl Default for Events {
         Self {
             always: BTreeSet::new(),
             queue: 10_000,
+            queue_octets: 67_108_864,
             data: false,
             unreached_after_ms: 60_000,
             unreached_within_ms: 3_600_000,
@@ -194,6 +197,12 @@ impl Config {
             ("hooks.retry_first_ms", hooks.retry_first_ms, 1, 600_000),
             ("hooks.retry_most_ms", hooks.retry_most_ms, 1, 600_000),
             ("events.queue", events.queue as u64, 1, 10_000_000),
+            (
+                "events.queue_octets",
+                events.queue_octets as u64,
+                65_536,
+                17_179_869_184,
+            ),
             ("events.unreached_after_ms", events.unreached_after_ms, 100, 604_800_000),
             (
                 "events.unreached_within_ms",

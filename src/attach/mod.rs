@@ -8,6 +8,7 @@ pub mod breaker;
 pub mod config;
 pub mod decisions;
 pub mod descriptor;
+pub mod events;
 pub mod hooks;
 pub mod line;
 pub mod protocol;
@@ -15,6 +16,7 @@ pub mod roster;
 
 pub use config::Config;
 pub use decisions::{Decisions, Unkept};
+pub use events::Events;
 pub use hooks::Hooks;
 pub use roster::Roster;
 
@@ -25,6 +27,7 @@ use crate::nats::Nats;
 #[derive(Clone)]
 pub struct Attach {
     pub hooks: Hooks,
+    pub events: Events,
     /// `None` without `attach.enabled`.
     pub office: Option<Office>,
 }
@@ -38,16 +41,26 @@ pub struct Office {
 
 impl Attach {
     /// Looks who is there, and goes on looking until the drain. When this returns, those that were there when it began are asked.
-    pub async fn start(config: &Config, nats: Option<&Nats>, lifecycle: &Lifecycle) -> Result<Self, Unkept> {
+    /// What they want to be told of is left to `events`.
+    pub async fn start(
+        config: &Config,
+        nats: Option<&Nats>,
+        events: Events,
+        lifecycle: &Lifecycle,
+    ) -> Result<Self, Unkept> {
         let (true, Some(nats)) = (config.enabled, nats) else {
             return Ok(Self {
                 hooks: Hooks::none(),
+                events,
                 office: None,
             });
         };
         let decisions = Decisions::open(nats, config.events.stream.replicas).await?;
         let hooks = Hooks::new(config, nats);
-        let roster = Roster::new(config, nats, &hooks, |_| {});
+        let roster = Roster::new(config, nats, &hooks, {
+            let events = events.clone();
+            move |wanted| events.want(wanted)
+        });
         // Before anybody is asked: what an operator disabled stays so.
         for name in config.plugins.keys() {
             roster.decided(name, decisions.about(name).await?);
@@ -57,6 +70,7 @@ impl Attach {
         lifecycle.spawn_vital("decisions", decisions.clone().follow(roster.clone(), lifecycle.clone()));
         Ok(Self {
             hooks,
+            events,
             office: Some(Office { roster, decisions }),
         })
     }

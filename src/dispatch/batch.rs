@@ -54,14 +54,19 @@ impl Dispatcher {
         let mut bells = Vec::with_capacity(placed.len());
         let mut dead = Vec::new();
         for (((item, entry), placed), refused) in batch.items.into_iter().zip(entries).zip(placed).zip(refused) {
-            let (id, reason) = match (placed, item.notification) {
+            let (notification, reason) = match (placed, item.notification) {
                 (Placed::Stored { seq }, Some(notification)) => {
                     events::stored(notification.created, now);
+                    self.events.stored(&notification, seq);
                     bells.push(Envelope::of(notification, Some(seq)));
                     continue;
                 }
                 (Placed::Duplicate { seq }, Some(notification)) => {
                     events::duplicate();
+                    // The try before this one may have stored it.
+                    if retried {
+                        self.events.stored(&notification, seq);
+                    }
                     bells.push(Envelope::of(notification, Some(seq)));
                     continue;
                 }
@@ -72,9 +77,11 @@ impl Dispatcher {
                     }
                     continue;
                 }
-                (_, Some(notification)) => (notification.id, Refused::conflict()),
-                (_, None) => (String::new(), refused.unwrap_or_else(Refused::conflict)),
+                (_, Some(notification)) => (Some(notification), Refused::conflict()),
+                (_, None) => (None, refused.unwrap_or_else(Refused::conflict)),
             };
+            self.events.dead(notification.as_ref(), entry.sequence, reason.code);
+            let id = notification.map_or_else(String::new, |notification| notification.id);
             events::dead_letter(&id, entry.sequence, reason.code);
             dead.push(DeadLetter {
                 sequence: entry.sequence,

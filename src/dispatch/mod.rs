@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::attach::Events;
 use crate::domain::kind::Kinds;
 use crate::lifecycle::{Backoff, Lifecycle};
 use crate::queue::{Most, Queue, QueueError};
@@ -96,6 +97,7 @@ pub struct Dispatcher {
     pub kinds: Arc<Kinds>,
     pub store: Arc<dyn Store>,
     pub topic: Arc<dyn Topic>,
+    pub events: Events,
 }
 
 impl Dispatcher {

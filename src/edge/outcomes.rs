@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use super::Config;
 use super::mailbox::Mailbox;
+use crate::attach::Events;
 use crate::lifecycle::{Backoff, Lifecycle, wall_clock};
 use crate::session::Confirm;
 use crate::store::{Confirmation, Confirmed, Store};
@@ -26,7 +27,7 @@ pub struct Job {
 
 impl Outcomes {
     /// Starts the task. It ends at the drain, after what was handed in is stored.
-    pub fn start(store: Arc<dyn Store>, config: &Config, lifecycle: &Lifecycle) -> Self {
+    pub fn start(store: Arc<dyn Store>, told: Events, config: &Config, lifecycle: &Lifecycle) -> Self {
         let (sender, mut jobs) = mpsc::channel::<Job>(config.max_outcomes);
         let max_batch = config.max_outcome_batch;
         let linger = Duration::from_millis(config.outcome_linger_ms);
@@ -47,7 +48,7 @@ impl Outcomes {
                 if batch.len() < max_batch && !drain.is_cancelled() {
                     gather(&mut jobs, &mut batch, max_batch, linger).await;
                 }
-                store_batch(&*store, &mut batch).await;
+                store_batch(&*store, &told, &mut batch).await;
             }
         });
         Self(sender)
@@ -72,7 +73,7 @@ async fn gather(jobs: &mut mpsc::Receiver<Job>, batch: &mut Vec<Job>, most: usiz
     }
 }
 
-async fn store_batch(store: &dyn Store, batch: &mut Vec<Job>) {
+async fn store_batch(store: &dyn Store, told: &Events, batch: &mut Vec<Job>) {
     let confirmations: Vec<_> = batch.iter().flat_map(Job::confirmations).collect();
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
     let mut failed = false;
@@ -93,9 +94,10 @@ async fn store_batch(store: &dyn Store, batch: &mut Vec<Job>) {
     let mut results = results.into_iter();
     for job in batch.drain(..) {
         let mut first = None;
-        for result in results.by_ref().take(job.confirm.ids.len()) {
-            if let Confirmed::First { created, .. } = result {
+        for (id, result) in job.confirm.ids.iter().zip(results.by_ref()) {
+            if let Confirmed::First { seq, created } = result {
                 events::acked(created, now);
+                told.acked(&job.user, id, seq, created);
             }
             first.get_or_insert(result.seq());
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Serialize;
 
+use crate::attach::Events;
 use crate::domain::id;
 use crate::domain::kind::Kinds;
 use crate::domain::notification::{Code, Draft, Notification, Rejection};
@@ -22,6 +23,7 @@ pub struct Door {
     pub kinds: Arc<Kinds>,
     pub queue: Arc<dyn Queue>,
     pub store: Arc<dyn Store>,
+    pub events: Events,
 }
 
 /// What a producer gets for a notification that was taken.
@@ -71,7 +73,7 @@ impl Door {
             .collect();
         self.compare(&mut items).await;
         self.publish(&mut items).await;
-        items.into_iter().map(Item::finish).collect()
+        items.into_iter().map(|item| item.finish(&self.events)).collect()
     }
 
     fn item(&self, sender: Sender<'_>, index: usize, draft: Result<Draft, Rejection>, now: EpochMs) -> Item {
@@ -189,11 +191,14 @@ impl Item {
         Refusal::Rejected(Rejection::new(Code::Conflict, field, reason))
     }
 
-    fn finish(self) -> Result<Receipt, Refusal> {
+    fn finish(self, told: &Events) -> Result<Receipt, Refusal> {
         let late = || Refusal::Later(Duration::from_secs(1), "there is no answer yet".into());
         let answer = self.answer.unwrap_or_else(|| Err(late()));
         match (&answer, &self.notification) {
-            (Ok(receipt), Some(notification)) if receipt.state == State::Accepted => events::accepted(&notification.to),
+            (Ok(receipt), Some(notification)) if receipt.state == State::Accepted => {
+                events::accepted(&notification.to);
+                told.accepted(notification);
+            }
             (Err(refusal), _) => events::refused(refusal.code()),
             _ => {}
         }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use door::{Door, Receipt, Refusal};
 pub use routes::routes;
 
+use crate::attach::Events;
 use crate::domain::kind::Kinds;
 use crate::keys::Keys;
 use crate::queue::Queue;
@@ -113,9 +114,15 @@ impl Ingest {
         kinds: Arc<Kinds>,
         queue: Arc<dyn Queue>,
         store: Arc<dyn Store>,
+        events: Events,
     ) -> Self {
         Self {
-            door: Door { kinds, queue, store },
+            door: Door {
+                kinds,
+                queue,
+                store,
+                events,
+            },
             config,
             keys,
             open,

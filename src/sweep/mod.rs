@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::attach::Events;
 use crate::lifecycle::{Lifecycle, wall_clock};
 use crate::queue::Queue;
 use crate::store::{Lane, Store};
@@ -69,10 +70,11 @@ pub async fn run(config: Config, store: Arc<dyn Store>, lifecycle: Lifecycle) {
     }
 }
 
-/// Samples the queue's depth and the record's tallies, until the drain.
-pub async fn sample(every: Duration, queue: Arc<dyn Queue>, store: Arc<dyn Store>, lifecycle: Lifecycle) {
+/// Samples the queue's depth, the events that wait, and the record's tallies, until the drain.
+pub async fn sample(every: Duration, queue: Arc<dyn Queue>, store: Arc<dyn Store>, told: Events, lifecycle: Lifecycle) {
     let mut tick = tokio::time::interval(every);
     while lifecycle.drain.run_until_cancelled(tick.tick()).await.is_some() {
+        events::events_waiting(told.waiting());
         if let Ok(depth) = queue.depth().await {
             events::queue_sampled(depth.last_sequence, depth.pending);
         }

@@ -321,3 +321,25 @@ pub fn plugin_decided(plugin: &str, disabled_by: Option<&str>) {
 pub fn plugin_decisions_unheard(error: &dyn std::fmt::Display) {
     tracing::warn!(%error, "what operators decide about plugins can't be heard; trying again");
 }
+
+/// An event was published, or the stream has it.
+pub fn event_told(kind: &'static str) {
+    counter!(names::EVENTS_TOLD, "kind" => kind).increment(1);
+}
+
+/// An event was lost, for a reason of the closed set in the table.
+pub fn event_lost(kind: &'static str, reason: &'static str) {
+    counter!(names::EVENTS_LOST, "kind" => kind, "reason" => reason).increment(1);
+    tracing::debug!(kind, reason, "an event was lost");
+}
+
+/// Events that wait, sampled.
+pub fn events_waiting(count: usize) {
+    gauge!(names::EVENTS_WAITING).set(count as f64);
+}
+
+/// The stream did not take an event; it is tried again.
+pub fn event_stream_failed(kind: &'static str, error: &dyn std::fmt::Display) {
+    counter!(names::EVENT_STREAM_ERRORS, "kind" => kind).increment(1);
+    tracing::debug!(kind, %error, "the stream did not take an event; trying again");
+}

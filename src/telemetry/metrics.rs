@@ -82,6 +82,10 @@ table! {
     PLUGIN_INSTANCES = Gauge "plugin_instances" "Instances of a plugin that are attached, by plugin.";
     PLUGIN_REFUSED = Counter "plugin_refused_total" "Instances of a plugin that may not attach as they are, by plugin; the log and `quick-notify plugins inspect` say why.";
     PLUGIN_ANSWERS_REFUSED = Counter "plugin_answers_refused_total" "Answers to the question who is there that were not looked at, by reason (flood, unreadable).";
+    EVENTS_TOLD = Counter "events_told_total" "Events that were published for plugins, or that the stream has, by kind.";
+    EVENTS_LOST = Counter "events_lost_total" "Events that nobody will be told of, by kind and reason (queue-full: attach.events.queue or queue_octets; too-large; refused; drain; backlog: too many users went at once).";
+    EVENTS_WAITING = Gauge "events_waiting" "Events that wait to be published. Grows while NATS is away or slow; at attach.events.queue further ones are lost.";
+    EVENT_STREAM_ERRORS = Counter "event_stream_errors_total" "Tries to put an event into the stream that failed, by kind; each is tried again.";
     ACCEPT_TO_STORED = Seconds "accept_to_stored_seconds" "From acceptance to the commit in the record.";
     ACCEPT_TO_DELIVERED = Seconds "accept_to_delivered_seconds" "From acceptance to the first delivery to a live session.";
     ACCEPT_TO_ACKED = Seconds "accept_to_acked_seconds" "From acceptance to the first confirmation.";
