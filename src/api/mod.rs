@@ -9,6 +9,7 @@ mod inbox;
 mod plugins;
 mod presence;
 mod revoke;
+mod schema;
 mod ticket;
 
 use std::sync::Arc;
@@ -149,6 +150,8 @@ pub fn routes(api: Arc<Api>) -> Router {
         .route("/api/plugins", get(plugins::list))
         .route("/api/plugins/{name}/disable", post(plugins::disable))
         .route("/api/plugins/{name}/enable", post(plugins::enable))
+        .route("/api/plugins/schema", get(schema::index))
+        .route("/api/plugins/schema/v1/{file}", get(schema::one))
         .route("/api/presence", get(presence::presence))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))

@@ -13,6 +13,7 @@ pub mod hooks;
 pub mod line;
 pub mod protocol;
 pub mod roster;
+pub mod schema;
 
 pub use config::Config;
 pub use decisions::{Decisions, Unkept};

@@ -5,6 +5,7 @@ mod commands;
 mod dead;
 mod health;
 mod listen;
+mod plugins;
 mod publish;
 mod serve;
 
@@ -55,6 +56,8 @@ enum Command {
     Health(health::HealthArgs),
     /// Look at the dead letters, and replay them.
     Dead(dead::DeadArgs),
+    /// Attached plugins: the protocol, and a check for who writes one.
+    Plugins(plugins::PluginsArgs),
     /// Bring the record's schema and the queue's streams up to date, and exit.
     Migrate(Configuration),
 }
@@ -94,6 +97,7 @@ pub fn main() -> ExitCode {
             anyhow::anyhow!("publish, listen and health take no configuration, only the server's URL"),
         ),
         Some(Command::Dead(args)) => dead::dead(said, args),
+        Some(Command::Plugins(args)) => plugins::plugins(said, args),
         Some(Command::Publish(args)) => publish::publish(args),
         Some(Command::Listen(args)) => listen::listen(args),
         Some(Command::Health(args)) => health::health(args),

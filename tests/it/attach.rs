@@ -1,3 +1,4 @@
 //! Attached plugins: real NATS services beside real servers.
 
 mod roster;
+mod schema;

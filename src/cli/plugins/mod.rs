@@ -1,0 +1,25 @@
+//! `quick-notify plugins`: attached plugins, for who runs a server and for who writes a plugin.
+
+mod schema;
+
+use clap::{Args, Subcommand};
+
+use super::Configuration;
+
+#[derive(Debug, Args)]
+pub struct PluginsArgs {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Print the JSON Schema of a message between the server and a plugin.
+    Schema(schema::SchemaArgs),
+}
+
+pub fn plugins(said: &Configuration, args: &PluginsArgs) -> anyhow::Result<()> {
+    match &args.verb {
+        Verb::Schema(args) => schema::schema(said, args),
+    }
+}
