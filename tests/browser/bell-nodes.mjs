@@ -20,6 +20,12 @@ async function story(url, user, pictures, balancer, second) {
   };
   /** What the live list shows, oldest first. */
   const live = (tab) => tab.page.locator('#live li').evaluateAll((items) => items.map(({ dataset }) => dataset.id).reverse());
+  const showsLive = (tab, count) => {
+    const shown = async () => {
+      while ((await live(tab)).length < count) await tab.page.waitForTimeout(20);
+    };
+    return within(`${count} in the live list`, shown());
+  };
   const ids = [];
   let tabs = [];
 
@@ -49,6 +55,7 @@ async function story(url, user, pictures, balancer, second) {
     },
 
     async 'the node of one is killed: it is back on another one, with nothing lost and nothing twice'() {
+      await showsLive(tabs[0], 3); // the bell may have read them in the inbox before they came
       const before = await live(tabs[0]);
       browser.expected = AWAY;
       const gone = within('the loss of the session', tabs[0].page.evaluate(() => new Promise((lost) => document.querySelector('#bell').addEventListener('quick-notify:state', lost, { once: true }))));
@@ -67,10 +74,7 @@ async function story(url, user, pictures, balancer, second) {
       }
       browser.expected = [];
       const all = [...before, ...meanwhile, ...after];
-      const shown = async () => {
-        while ((await live(tabs[0])).length < all.length) await tabs[0].page.waitForTimeout(20);
-      };
-      await within('all of them in the live list', shown());
+      await showsLive(tabs[0], all.length);
       equal('the live list', await live(tabs[0]), all);
       equal('the inbox', (await api.history()).map(({ id }) => id), [...ids].reverse());
       await tabs[0].page.bringToFront();

@@ -46,6 +46,10 @@ export class Bell {
     return this.#until(inside, async () => (await this.$(inside).first().textContent())?.trim().replace(/\s+/g, ' '), text);
   }
 
+  has(inside, attribute, value) {
+    return this.#until(`${attribute} of ${inside}`, () => this.$(inside).first().getAttribute(attribute), value);
+  }
+
   /** What a screen reader is told. */
   says(text) {
     return this.#until('what is said', async () => (await this.$('[role=status]').textContent()).trim(), text);

@@ -7,7 +7,7 @@
 
 import { join } from 'node:path';
 import { Api, PATIENCE, ask, equal, fail, run, say, within } from './story.mjs';
-import { AWAY, Browser, isAccessible } from './chromium.mjs';
+import { AWAY, Browser, isAccessible, movements } from './chromium.mjs';
 import { Bell } from './bell-tab.mjs';
 
 const HTML = '<img src=x onerror="document.title=\'owned\'"><script>document.title="owned"</script><b>bold</b> &amp; \u{1F600}';
@@ -374,7 +374,7 @@ const chapters = {
     for (const size of [{ width: 320, height: 480 }, { width: 640, height: 430 }]) {
       await page.setViewportSize(size);
       await bell.open();
-      equal('what moves', await page.evaluate(() => document.getAnimations().length), 0);
+      equal('what moves', await movements(page), 0);
       await bell.fits();
       await page.screenshot({ path: join(pictures, `open-${size.width}.png`) });
       await bell.close();

@@ -109,6 +109,16 @@ export async function isAccessible(page, what) {
 
 /** Until what moves has come to its end: half of a fade has no contrast. */
 export async function settled(page) {
-  const ends = () => Promise.allSettled(document.getAnimations().filter(({ effect }) => effect.getComputedTiming().endTime !== Infinity).map(({ finished }) => finished)).then(() => {});
-  await page.evaluate(ends);
+  await page.evaluate(`Promise.allSettled((${moving})(document).filter(({ effect }) => effect.getComputedTiming().endTime !== Infinity).map(({ finished }) => finished)).then(() => {})`);
+}
+
+/** How many things move. */
+export async function movements(page) {
+  return page.evaluate(`(${moving})(document).length`);
+}
+
+/** What moves in a tree and in the shadow trees below it, which `getAnimations` of the outer one leaves out. Runs in the page. */
+function moving(root) {
+  const inside = (tree) => [...tree.getAnimations(), ...[...tree.querySelectorAll('*')].flatMap(({ shadowRoot }) => (shadowRoot ? inside(shadowRoot) : []))];
+  return inside(root);
 }
