@@ -3,10 +3,11 @@
 //! In: the answer's bytes, the name that was asked for, and what the configuration allows. Out: a [`Descriptor`], or why the instance is refused.
 //! Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use async_nats::service::Info;
+use async_nats::service::endpoint;
 use semver::Version;
+use serde::Deserialize;
 
 use super::config::{Allowed, is_name};
 use super::line::excerpt;
@@ -46,6 +47,19 @@ pub struct Answered {
     info: Info,
 }
 
+/// The answer, as libraries of other languages write it, too: what nobody said is absent in one of them and null in another.
+#[derive(Debug, Deserialize)]
+struct Info {
+    #[serde(rename = "type")]
+    kind: String,
+    name: String,
+    id: String,
+    version: String,
+    description: Option<String>,
+    metadata: Option<HashMap<String, String>>,
+    endpoints: Option<Vec<endpoint::Info>>,
+}
+
 /// Reads an answer to `$SRV.INFO`; `None` where it is none.
 pub fn read(payload: &[u8]) -> Option<Answered> {
     if payload.len() > MOST_OCTETS {
@@ -58,7 +72,12 @@ pub fn read(payload: &[u8]) -> Option<Answered> {
         name: info.name.clone(),
         id,
         version: excerpt(&info.version).chars().take(32).collect(),
-        protocol: info.metadata.get(MARK).map(|version| excerpt(version)),
+        protocol: info
+            .metadata
+            .iter()
+            .flatten()
+            .find(|(key, _)| *key == MARK)
+            .map(|(_, version)| excerpt(version)),
         info,
     })
 }
@@ -83,7 +102,7 @@ impl Answered {
         let version = Version::parse(&info.version)
             .map_err(|_| "its version is none as semver has it, such as 1.0.0".to_owned())?;
         let mut hooks = BTreeSet::new();
-        for endpoint in &info.endpoints {
+        for endpoint in info.endpoints.iter().flatten() {
             let Some(hook) = Hook::of(&endpoint.name) else {
                 continue;
             };
@@ -109,7 +128,13 @@ impl Answered {
             }
             hooks.insert(hook);
         }
-        let metadata = Metadata(info.metadata.iter().map(|(name, value)| (&**name, &**value)).collect());
+        let metadata = Metadata(
+            info.metadata
+                .iter()
+                .flatten()
+                .map(|(name, value)| (&**name, &**value))
+                .collect(),
+        );
         let commands: BTreeSet<String> = metadata.words("commands")?.map(str::to_owned).collect();
         if let Some(command) = commands.iter().find(|command| !allowed.commands.contains(*command)) {
             let (command, name) = (excerpt(command), &info.name);
@@ -147,7 +172,7 @@ impl Answered {
         Ok(Descriptor {
             id: self.id.clone(),
             version,
-            description: excerpt(&info.description),
+            description: excerpt(info.description.as_deref().unwrap_or_default()),
             hooks,
             order: metadata.number("order", 0, 1_000)?.map(|order| order as u16),
             deadline_ms: metadata.number("deadline-ms", 1, 60_000)?,

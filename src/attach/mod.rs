@@ -6,6 +6,7 @@
 
 pub mod breaker;
 pub mod config;
+pub mod conformance;
 pub mod decisions;
 pub mod descriptor;
 pub mod events;
