@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::api::{self, About, Api};
 use crate::attach::{Attach, Events};
-use crate::auth::{self, Auth, Guarded, Revocations, Tickets};
+use crate::auth::{self, Auth, Given, Guarded, Revocations, Tickets};
 use crate::config::Config;
 use crate::dispatch::Dispatcher;
 use crate::domain::kind::Kinds;
@@ -95,7 +95,7 @@ impl App {
             Arc::new(Keys::read(&config.ingest.keys).map_err(|problems| anyhow::anyhow!("ingest: {problems:?}"))?);
         let revocations = Arc::<Revocations>::default();
         let auth: Arc<dyn Auth> = Arc::new(Guarded {
-            auth: auth::build(&config.auth, data)?,
+            auth: auth::build(&config.auth, &Given { data })?,
             revocations: Arc::clone(&revocations),
         });
         let is_alone = config.topic.adapter == topic::Adapter::Local;
@@ -178,6 +178,7 @@ impl App {
             tasks: TaskTracker::new(),
         });
         let ready = Arc::new(AtomicBool::new(false));
+        let auth_name = auth.name();
         let api = Api {
             config: config.api,
             auth,
@@ -195,7 +196,7 @@ impl App {
             probe: Default::default(),
             about: About {
                 version: env!("CARGO_PKG_VERSION"),
-                auth: if dev { "dev" } else { "jwt" },
+                auth: auth_name,
                 publish: if dev { "open" } else { "key" },
             },
         };

@@ -25,6 +25,7 @@ pub mod http;
 pub mod keys;
 pub mod lifecycle;
 pub mod nats;
+pub mod plugin;
 pub mod redis;
 pub mod secret;
 pub mod session;

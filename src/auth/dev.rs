@@ -9,13 +9,14 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::jwt::mint::Signer;
 use super::jwt::{Jwt, Key, Rules};
-use super::{Auth, BuildError, Refusal};
+use super::{Auth, BuildError, Given, Refusal, Table};
 use crate::domain::identity::{Identity, Topics, parse_user};
 
 const KEY_BYTES: usize = 32;
@@ -29,13 +30,32 @@ pub struct Config {
     pub key_file: Option<PathBuf>,
 }
 
-impl Config {
+impl Table for Config {
     /// Only what can be seen without making the key.
-    pub(super) fn problems(&self) -> Vec<BuildError> {
+    fn problems(&self) -> Vec<BuildError> {
         let found = self.key_file.as_deref().map(read_key);
         found.and_then(Result::err).into_iter().collect()
     }
 
+    fn open(&self, given: &Given) -> Result<Arc<dyn Auth>, BuildError> {
+        Ok(Arc::new(Dev::new(self.key(given.data)?)))
+    }
+
+    fn signer(&self, given: &Given) -> Result<Signer, BuildError> {
+        let key = self.key(given.data)?;
+        Ok(Signer::from_secret(&key).expect("dev's key is a secret"))
+    }
+
+    fn tokens(&self) -> &'static str {
+        "dev tokens"
+    }
+
+    fn is_dev(&self) -> bool {
+        true
+    }
+}
+
+impl Config {
     fn key(&self, data_dir: &Path) -> Result<Key, BuildError> {
         let default = || data_dir.join("dev-token.key");
         let secret = open_key(&self.key_file.clone().unwrap_or_else(default))?;
@@ -49,7 +69,7 @@ pub struct Dev {
 }
 
 impl Dev {
-    pub fn open(config: &Config, data_dir: &Path) -> Result<Self, BuildError> {
+    fn new(key: Key) -> Self {
         let topics = Topics::all();
         let rules = Rules {
             leeway_ms: 0,
@@ -58,8 +78,8 @@ impl Dev {
             audiences: Vec::new(),
             topics: topics.clone(),
         };
-        let jwt = Jwt::new(vec![config.key(data_dir)?], rules);
-        Ok(Self { topics, jwt })
+        let jwt = Jwt::new(vec![key], rules);
+        Self { topics, jwt }
     }
 }
 
@@ -82,11 +102,6 @@ impl Auth for Dev {
             topics: self.topics.clone(),
         })
     }
-}
-
-pub(super) fn signer(config: &Config, data_dir: &Path) -> Result<Signer, BuildError> {
-    let key = config.key(data_dir)?;
-    Ok(Signer::from_secret(&key).expect("dev's key is a secret"))
 }
 
 /// The key in this file, made if there is none. Processes that start together all get the one that was first.

@@ -12,13 +12,15 @@ mod claims;
 mod keys;
 pub mod mint;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::crypto;
 use serde::{Deserialize, Serialize};
 
-use super::{Auth, BuildError, Refusal};
+use super::{Auth, BuildError, Given, Refusal, Table};
 use crate::domain::identity::{Identity, Pattern, Topics};
 pub use keys::{Algorithm, KeyConfig};
 
@@ -69,9 +71,9 @@ impl Default for Config {
     }
 }
 
-impl Config {
+impl Table for Config {
     /// Every mistake at once; reads the key files.
-    pub(super) fn problems(&self) -> Vec<BuildError> {
+    fn problems(&self) -> Vec<BuildError> {
         match self.load() {
             Err(problems) => problems,
             // The signing key is held against the loaded keys, so it is looked at when those are right.
@@ -80,6 +82,23 @@ impl Config {
         }
     }
 
+    fn open(&self, _: &Given) -> Result<Arc<dyn Auth>, BuildError> {
+        match self.load() {
+            Ok((keys, rules)) => Ok(Arc::new(Jwt { keys, rules })),
+            Err(problems) => Err(problems.into_iter().next().expect("load fails with a problem")),
+        }
+    }
+
+    fn signer(&self, _: &Given) -> Result<mint::Signer, BuildError> {
+        mint::signer(self)
+    }
+
+    fn tokens(&self) -> &'static str {
+        "JWT"
+    }
+}
+
+impl Config {
     /// What the adapter is made of, or all that is wrong with it.
     fn load(&self) -> Result<(Vec<Key>, Rules), Vec<BuildError>> {
         let mut problems = Vec::new();
@@ -149,13 +168,6 @@ pub struct Jwt {
 }
 
 impl Jwt {
-    pub fn open(config: &Config) -> Result<Self, BuildError> {
-        match config.load() {
-            Ok((keys, rules)) => Ok(Self { keys, rules }),
-            Err(problems) => Err(problems.into_iter().next().expect("load fails with a problem")),
-        }
-    }
-
     pub(super) fn new(keys: Vec<Key>, rules: Rules) -> Self {
         Self { keys, rules }
     }

@@ -6,8 +6,8 @@
 //! which the edge fills from the record.
 //!
 //! # Adding an adapter
-//! One file beside `jwt.rs` with its `Config`, its `mod` line here, a variant of [`Adapter`], and one line in each of
-//! [`build`], [`mint`] and [`Config::problems`]; the compiler names those that were forgotten.
+//! One file beside `jwt.rs`, whose `Config` is a [`Table`]; its `mod` line here, and its line in the list of adapters below. The stories of
+//! `tests/it/contract/auth.rs` are told of it by its name in their list.
 
 pub mod dev;
 pub mod jwt;
@@ -19,9 +19,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
 
 use crate::domain::identity::Identity;
+use crate::plugin::adapters;
+use jwt::mint::Signer;
 pub use jwt::mint::{Grant, MintError};
 pub use refusal::Refusal;
 pub use revocations::{Guarded, Revocations};
@@ -55,56 +56,69 @@ pub fn bearer(value: &str) -> &str {
     }
 }
 
-/// `[auth]`: which adapter checks tokens, and the table of each.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// `"dev"` or `"jwt"`. Dev is for one machine: the process refuses to start with it on an address that others reach.
-    pub adapter: Adapter,
-    pub dev: dev::Config,
-    pub jwt: jwt::Config,
-    pub tickets: tickets::Config,
+adapters! {
+    /// `[auth]`: which adapter checks tokens, and the table of each.
+    Config of dyn Table {
+        /// Dev is for one machine: the process refuses to start with it on an address that others reach.
+        adapter: {
+            Dev => dev,
+            Jwt => jwt,
+        },
+        tickets: tickets::Config,
+    }
 }
 
-/// The adapters there are, by their names in the configuration.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Adapter {
-    #[default]
-    Dev,
-    Jwt,
+/// An adapter's settings: what it needs, what is wrong with them, and what they describe.
+trait Table {
+    /// Every mistake, by its path below `auth`. Reads key files; writes nothing and dials nobody.
+    fn problems(&self) -> Vec<BuildError>;
+
+    /// The adapter, ready.
+    fn open(&self, given: &Given) -> Result<Arc<dyn Auth>, BuildError>;
+
+    /// Signs tokens that the adapter takes.
+    fn signer(&self, given: &Given) -> Result<Signer, BuildError>;
+
+    /// What its tokens are called, for people.
+    fn tokens(&self) -> &'static str;
+
+    /// Whether whoever reaches the server may be anybody.
+    fn is_dev(&self) -> bool {
+        false
+    }
 }
 
-/// The configured adapter, ready. In dev mode the first call makes the local key in `data_dir`.
-pub fn build(config: &Config, data_dir: &Path) -> Result<Arc<dyn Auth>, BuildError> {
-    Ok(match config.adapter {
-        Adapter::Dev => Arc::new(dev::Dev::open(&config.dev, data_dir)?),
-        Adapter::Jwt => Arc::new(jwt::Jwt::open(&config.jwt)?),
-    })
+/// What an adapter may use besides its settings.
+pub struct Given<'a> {
+    /// Where it keeps files.
+    pub data: &'a Path,
+}
+
+/// The configured adapter, ready. In dev mode the first call makes the local key among the data.
+pub fn build(config: &Config, given: &Given) -> Result<Arc<dyn Auth>, BuildError> {
+    config.chosen().open(given)
 }
 
 /// A token that [`build`]'s adapter takes, for `quick-notify token`; `now_ms` is epoch milliseconds.
-pub fn mint(config: &Config, data_dir: &Path, grant: &Grant, now_ms: i64) -> Result<String, MintError> {
-    let signer = match config.adapter {
-        Adapter::Dev => dev::signer(&config.dev, data_dir)?,
-        Adapter::Jwt => jwt::mint::signer(&config.jwt)?,
-    };
-    signer.sign(grant, now_ms)
+pub fn mint(config: &Config, given: &Given, grant: &Grant, now_ms: i64) -> Result<String, MintError> {
+    config.chosen().signer(given)?.sign(grant, now_ms)
 }
 
 impl Config {
+    /// Whether whoever reaches the server may be anybody.
     pub fn is_dev(&self) -> bool {
-        self.adapter == Adapter::Dev
+        self.chosen().is_dev()
+    }
+
+    /// What the tokens are called that are taken, for people.
+    pub fn tokens(&self) -> &'static str {
+        self.chosen().tokens()
     }
 
     /// Every mistake in the chosen adapter's table, as (path below `auth`, reason). Reads key files; writes nothing and
     /// dials nobody.
     pub fn problems(&self) -> Vec<(String, String)> {
-        let found = match self.adapter {
-            Adapter::Dev => self.dev.problems(),
-            Adapter::Jwt => self.jwt.problems(),
-        };
-        let found = found.into_iter().chain(self.tickets.problems());
+        let found = self.chosen().problems().into_iter().chain(self.tickets.problems());
         found.map(|p| (p.path, p.reason)).collect()
     }
 }

@@ -3,7 +3,7 @@
 use anyhow::Context;
 
 use super::{TokenArgs, block_on};
-use crate::auth::{self, Grant};
+use crate::auth::{self, Given, Grant};
 use crate::config::Config;
 use crate::domain::identity::Pattern;
 use crate::lifecycle::wall_clock;
@@ -13,10 +13,10 @@ use crate::store;
 
 /// The mistakes were told when the configuration was loaded; what is left is to say what holds.
 pub fn check(config: &Config) {
-    let tokens = if config.auth.is_dev() { "dev tokens" } else { "JWT" };
     println!(
-        "The configuration is right: {} with {tokens}, data in {}.",
+        "The configuration is right: {} with {}, data in {}.",
         config.app.listen,
+        config.auth.tokens(),
         config.app.data.display()
     );
     if let Some(warning) = no_keys(config) {
@@ -46,7 +46,8 @@ pub fn token(config: &Config, args: &TokenArgs) -> anyhow::Result<()> {
     };
     std::fs::create_dir_all(&config.app.data)
         .with_context(|| format!("app.data: {} can't be made", config.app.data.display()))?;
-    println!("{}", auth::mint(&config.auth, &config.app.data, &grant, wall_clock())?);
+    let given = Given { data: &config.app.data };
+    println!("{}", auth::mint(&config.auth, &given, &grant, wall_clock())?);
     Ok(())
 }
 

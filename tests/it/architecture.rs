@@ -18,6 +18,7 @@ const HOUSE: &[(u8, &[&str], bool)] = &[
             "secret",
             "sqlite",
             "nats",
+            "plugin",
             "redis",
         ],
         true,

@@ -18,7 +18,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use keys::{Dir, hs, jwks, keys, signed};
-use quick_notify::auth::{self, Auth, Config, Grant, Refusal};
+use quick_notify::auth::{self, Auth, BuildError, Config, Given, Grant, MintError, Refusal};
 use quick_notify::domain::identity::{BadUser, Identity, Pattern, Topics};
 use serde_json::{Value, json};
 
@@ -42,7 +42,15 @@ fn ready<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn jwt(table: Value) -> Arc<dyn Auth> {
-    auth::build(&config(json!({"adapter": "jwt", "jwt": table})), Path::new("/nowhere")).unwrap()
+    build(&config(json!({"adapter": "jwt", "jwt": table})), Path::new("/nowhere")).unwrap()
+}
+
+fn build(config: &Config, data: &Path) -> Result<Arc<dyn Auth>, BuildError> {
+    auth::build(config, &Given { data })
+}
+
+fn mint(config: &Config, data: &Path, grant: &Grant, now_ms: i64) -> Result<String, MintError> {
+    auth::mint(config, &Given { data }, grant, now_ms)
 }
 
 /// JWT, unless the table says otherwise.

@@ -70,7 +70,7 @@ fn every_mistake_is_told_at_once_with_its_path() {
         assert!(got == path && why.contains(reason), "{path} {reason}: got {got} {why}");
     }
     assert_eq!(problems.len(), expected.len());
-    let first = auth::build(&table, dir.path()).err().unwrap().to_string();
+    let first = build(&table, dir.path()).err().unwrap().to_string();
     assert!(
         first.starts_with("auth.jwt.keys[0].file: /not/there.pem: No such file"),
         "{first}"

@@ -7,7 +7,7 @@ use super::*;
 #[test]
 fn in_dev_mode_test1_is_a_user_and_other_tokens_are_checked() {
     let data = Dir::new();
-    let auth = auth::build(&dev_config(), data.path()).unwrap();
+    let auth = build(&dev_config(), data.path()).unwrap();
     let test1 = ask(&auth, "test1").unwrap();
     assert_eq!((&*test1.user, test1.expires), ("test1", None));
     assert!(test1.topics.may_read("/topic/x") && test1.topics.may_write("/topic/x"));
@@ -26,7 +26,7 @@ fn in_dev_mode_test1_is_a_user_and_other_tokens_are_checked() {
         Err(Refusal::BadSignature)
     );
 
-    let token = auth::mint(&dev_config(), data.path(), &grant("alice", 3600), NOW).unwrap();
+    let token = mint(&dev_config(), data.path(), &grant("alice", 3600), NOW).unwrap();
     let alice = ask(&auth, &token).unwrap();
     assert_eq!(
         (&*alice.user, alice.expires, alice.issued),
@@ -51,12 +51,12 @@ fn the_dev_key_is_private_kept_and_one_for_all_who_start_together() {
     let tokens: Vec<String> = std::thread::scope(|scope| {
         let start = || {
             together.wait();
-            auth::mint(&dev_config(), &home, &grant("alice", 60), NOW).unwrap()
+            mint(&dev_config(), &home, &grant("alice", 60), NOW).unwrap()
         };
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(start)).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
-    let auth = auth::build(&dev_config(), &home).unwrap();
+    let auth = build(&dev_config(), &home).unwrap();
     assert!(tokens.iter().all(|token| ask(&auth, token).is_ok()));
     let files: Vec<_> = std::fs::read_dir(&home)
         .unwrap()
@@ -77,6 +77,6 @@ fn a_broken_dev_key_stops_the_start_and_is_named() {
         file.display()
     );
     assert_eq!(config.problems(), [("dev.key_file".to_owned(), expected.clone())]);
-    let error = auth::build(&config, data.path()).err().unwrap();
+    let error = build(&config, data.path()).err().unwrap();
     assert_eq!(error.to_string(), format!("auth.dev.key_file: {expected}"));
 }

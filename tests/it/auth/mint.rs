@@ -33,8 +33,8 @@ fn a_minted_token_is_taken_by_the_same_configuration() {
         table["audiences"] = json!(["notify", "other"]);
         let config = config(json!({"jwt": table}));
         assert_eq!(config.problems(), []);
-        let [one, two] = [0, 1].map(|_| auth::mint(&config, dir.path(), &asked, NOW).unwrap());
-        let auth = auth::build(&config, dir.path()).unwrap();
+        let [one, two] = [0, 1].map(|_| mint(&config, dir.path(), &asked, NOW).unwrap());
+        let auth = build(&config, dir.path()).unwrap();
         let kid = jsonwebtoken::decode_header(&one).unwrap().kid;
         assert!(kid.is_some(), "a server with many keys need not try them all");
         let identity = ask(&auth, &one).unwrap();
@@ -53,18 +53,18 @@ fn minting_says_why_it_can_not() {
     let dir = Dir::new();
     let keys = keys();
     let public = json!([{"file": dir.write("rsa.pem", &keys.rsa.public), "algorithm": "RS256"}]);
-    let mint = |jwt: Value, grant: Grant| {
-        auth::mint(&config(json!({"jwt": jwt})), dir.path(), &grant, NOW)
+    let why = |jwt: Value, grant: Grant| {
+        mint(&config(json!({"jwt": jwt})), dir.path(), &grant, NOW)
             .unwrap_err()
             .to_string()
     };
     assert_eq!(
-        mint(json!({"keys": public}), grant("alice", 60)),
+        why(json!({"keys": public}), grant("alice", 60)),
         "auth.jwt.signing_key_file: only public keys are known, and they can't sign: name the private key here, or use your identity provider's tokens"
     );
     let foreign = dir.write("foreign.pem", &keys.other_rsa.private);
     assert_eq!(
-        mint(json!({"keys": public, "signing_key_file": foreign}), grant("alice", 60)),
+        why(json!({"keys": public, "signing_key_file": foreign}), grant("alice", 60)),
         format!(
             "auth.jwt.signing_key_file: {}: not a private key in PEM (PKCS#8) that belongs to one of auth.jwt.keys",
             foreign.display()
@@ -82,6 +82,6 @@ fn minting_says_why_it_can_not() {
             "a token lives for a second at least, and ends before the year 10000",
         ),
     ] {
-        assert_eq!(mint(secret.clone(), grant), reason);
+        assert_eq!(why(secret.clone(), grant), reason);
     }
 }
