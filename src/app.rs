@@ -93,11 +93,6 @@ impl App {
             Arc::new(Kinds::compile(&config.domain).map_err(|problems| anyhow::anyhow!("domain: {problems:?}"))?);
         let keys =
             Arc::new(Keys::read(&config.ingest.keys).map_err(|problems| anyhow::anyhow!("ingest: {problems:?}"))?);
-        let revocations = Arc::<Revocations>::default();
-        let auth: Arc<dyn Auth> = Arc::new(Guarded {
-            auth: auth::build(&config.auth, &Given { data })?,
-            revocations: Arc::clone(&revocations),
-        });
         let is_alone = config.topic.adapter == topic::Adapter::Local;
         let tickets = Arc::new(Tickets::open(&config.auth.tickets, is_alone)?);
         let nats = match config.needs_nats() {
@@ -114,6 +109,15 @@ impl App {
         };
         // Before anything is dispatched: nothing passes by a plugin that is there.
         let attach = Attach::start(&config.attach, nats.as_ref(), told.clone(), &stages.rest).await?;
+        let given = Given {
+            data,
+            hooks: &attach.hooks,
+        };
+        let revocations = Arc::<Revocations>::default();
+        let auth: Arc<dyn Auth> = Arc::new(Guarded {
+            auth: auth::build(&config.auth, &given)?,
+            revocations: Arc::clone(&revocations),
+        });
         let queue = queue::build(&config.queue, data, nats.as_ref()).await?;
         let store = store::build(&config.store, data).await?;
         told_apart(&*queue, &*store).await?;

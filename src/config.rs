@@ -160,6 +160,7 @@ impl Config {
             ("api", self.api.problems()),
             ("api", self.unknown_admins()),
             ("app", self.app.problems(self.auth.is_dev())),
+            ("auth", self.unattached()),
             ("", self.dev_among_others()),
             ("edge", self.any_origin()),
             ("", self.contradictions()),
@@ -236,6 +237,12 @@ impl Config {
         ];
         let found = found.into_iter().filter(|(is_wrong, ..)| *is_wrong);
         found.map(|(_, path, reason)| (path.to_owned(), reason)).collect()
+    }
+
+    /// An adapter may need a plugin that says who a token speaks for.
+    fn unattached(&self) -> Vec<(String, String)> {
+        let lack = self.auth.lacks(&self.attach);
+        lack.into_iter().map(|reason| ("adapter".to_owned(), reason)).collect()
     }
 
     /// Admins are known by their keys, which are the door's.

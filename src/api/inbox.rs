@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{Extensions, HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
@@ -27,7 +27,7 @@ use crate::telemetry::events;
 const AT_ONCE: usize = 500;
 
 pub async fn history(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Failure> {
-    let user = user(&api, request.headers()).await?;
+    let user = user(&api, request.headers(), request.extensions()).await?;
     let asked = Asked::parse(request.uri(), api.config.max_page)?;
     let skip = u64::from(asked.page_num) * u64::from(asked.page_size);
     let rows = api.store.history(&user, asked.before, skip, asked.page_size).await?;
@@ -39,14 +39,14 @@ pub async fn history(State(api): State<Arc<Api>>, request: Request) -> Result<Re
     .into_response())
 }
 
-pub async fn unread(State(api): State<Arc<Api>>, headers: HeaderMap) -> Result<Response, Failure> {
-    let user = user(&api, &headers).await?;
+pub async fn unread(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Failure> {
+    let user = user(&api, request.headers(), request.extensions()).await?;
     let unread = api.store.unread(&user).await?;
     Ok(Json(json!({"code": 200, "data": unread})).into_response())
 }
 
 pub async fn viewed(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Failure> {
-    let user = user(&api, request.headers()).await?;
+    let user = user(&api, request.headers(), request.extensions()).await?;
     let ids = ids(&api, request.into_body()).await?;
     let changed = api.store.mark_viewed(&user, &ids, wall_clock()).await?;
     api.events.read(&user, &changed);
@@ -54,7 +54,7 @@ pub async fn viewed(State(api): State<Arc<Api>>, request: Request) -> Result<Res
 }
 
 pub async fn delete(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Failure> {
-    let user = user(&api, request.headers()).await?;
+    let user = user(&api, request.headers(), request.extensions()).await?;
     let ids = ids(&api, request.into_body()).await?;
     let changed = api.store.delete(&user, &ids, wall_clock()).await?;
     api.events.deleted(&user, &changed);
@@ -63,7 +63,7 @@ pub async fn delete(State(api): State<Arc<Api>>, request: Request) -> Result<Res
 
 /// Confirms, for sessions that can't do so themselves: those that listen to events. They stop re-sending, on whichever node they are.
 pub async fn ack(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Failure> {
-    let user = user(&api, request.headers()).await?;
+    let user = user(&api, request.headers(), request.extensions()).await?;
     let mut ids = ids(&api, request.into_body()).await?;
     // What can't be an id names nothing.
     ids.retain(|id| name_problem(id).is_none());
@@ -106,16 +106,17 @@ async fn tell(api: &Api, user: &str, kind: &str, changed: Vec<String>) -> Respon
 }
 
 /// Whose token this request bears.
-pub async fn user(api: &Api, headers: &HeaderMap) -> Result<Arc<str>, Failure> {
-    Ok(identity(api, headers).await?.user)
+pub async fn user(api: &Api, headers: &HeaderMap, extensions: &Extensions) -> Result<Arc<str>, Failure> {
+    Ok(identity(api, headers, extensions).await?.user)
 }
 
 /// The same, with all that the token says.
-pub async fn identity(api: &Api, headers: &HeaderMap) -> Result<Identity, Failure> {
+pub async fn identity(api: &Api, headers: &HeaderMap, extensions: &Extensions) -> Result<Identity, Failure> {
     let header = headers.get(header::AUTHORIZATION).ok_or(Refusal::Missing)?;
     // Not `to_str`, which takes ASCII alone: over STOMP a token is UTF-8, too.
     let token = std::str::from_utf8(header.as_bytes()).map_err(|_| Refusal::Malformed("it is not UTF-8 text"))?;
-    let asking = api.auth.authenticate(auth::bearer(token), wall_clock());
+    let facts = http::facts(headers, extensions, "rest");
+    let asking = api.auth.authenticate(auth::bearer(token), &facts, wall_clock());
     let limit = Duration::from_millis(api.config.ask_timeout_ms);
     let answer = tokio::time::timeout(limit, asking).await;
     Ok(answer.unwrap_or(Err(Refusal::Unavailable))?)

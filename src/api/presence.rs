@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Query, Request, State};
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{Extensions, HeaderMap, Uri, header};
 use serde_json::{Value, json};
 
 use super::Api;
@@ -18,7 +18,7 @@ use crate::topic::TopicError;
 
 pub async fn presence(State(api): State<Arc<Api>>, request: Request) -> Result<Json<Value>, Failure> {
     let users = asked(request.uri(), api.config.max_users)?;
-    let users = allowed(&api, request.headers(), users).await?;
+    let users = allowed(&api, request.headers(), request.extensions(), users).await?;
     let names: Vec<&str> = users.iter().map(|user| &**user).collect();
     let limit = Duration::from_millis(api.config.ask_timeout_ms);
     let late = || TopicError::Unavailable("it did not answer in time (api.ask_timeout_ms)".into());
@@ -62,7 +62,12 @@ fn asked(uri: &Uri, most: usize) -> Result<Vec<String>, Failure> {
 }
 
 /// The users that the caller may ask about: all, or himself.
-async fn allowed(api: &Api, headers: &HeaderMap, users: Vec<String>) -> Result<Vec<String>, Failure> {
+async fn allowed(
+    api: &Api,
+    headers: &HeaderMap,
+    extensions: &Extensions,
+    users: Vec<String>,
+) -> Result<Vec<String>, Failure> {
     let by_token = headers.contains_key(header::AUTHORIZATION) && !headers.contains_key("x-api-key");
     match api.keys.caller(headers, api.open, "asking who is online") {
         Ok(_) if !users.is_empty() => return Ok(users),
@@ -75,7 +80,7 @@ async fn allowed(api: &Api, headers: &HeaderMap, users: Vec<String>) -> Result<V
         }
         _ => {}
     }
-    let own = inbox::user(api, headers).await?;
+    let own = inbox::user(api, headers, extensions).await?;
     if users.iter().any(|user| **user != *own) {
         return Err(Failure::forbidden(
             "user",

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
-use axum::http::{HeaderMap, header};
+use axum::extract::{Request, State};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
@@ -13,8 +13,8 @@ use super::{Api, inbox};
 use crate::auth::tickets::Ticket;
 use crate::lifecycle::wall_clock;
 
-pub async fn ticket(State(api): State<Arc<Api>>, headers: HeaderMap) -> Result<Response, Failure> {
-    let identity = inbox::identity(&api, &headers).await?;
+pub async fn ticket(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Failure> {
+    let identity = inbox::identity(&api, request.headers(), request.extensions()).await?;
     let Ticket { ticket, expires_in_ms } = api.tickets.give(&identity, wall_clock())?;
     let answer = Json(json!({"ticket": ticket, "expires_in": expires_in_ms / 1_000}));
     Ok(([(header::CACHE_CONTROL, "no-store")], answer).into_response())

@@ -4,6 +4,7 @@
 //! (`attach.plugins.NAME`). *Hooks* are questions with a deadline, and can change what happens: see [`Hooks`]. *Events* tell what happened, and can
 //! hold nothing up. Without `attach.enabled`, or with nobody there, asking and telling cost a look at a pointer.
 
+pub mod authenticate;
 pub mod breaker;
 pub mod config;
 pub mod conformance;

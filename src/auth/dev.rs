@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::jwt::mint::Signer;
 use super::jwt::{Jwt, Key, Rules};
 use super::{Auth, BuildError, Given, Refusal, Table};
+use crate::domain::facts::Facts;
 use crate::domain::identity::{Identity, Topics, parse_user};
 
 const KEY_BYTES: usize = 32;
@@ -89,7 +90,7 @@ impl Auth for Dev {
         "dev"
     }
 
-    async fn authenticate(&self, token: &str, now_ms: i64) -> Result<Identity, Refusal> {
+    async fn authenticate(&self, token: &str, _: &Facts, now_ms: i64) -> Result<Identity, Refusal> {
         // No JWT starts so: its header is JSON, and `{"` in base64url is `ey`.
         if !token.starts_with("test") {
             return self.jwt.check(token, now_ms);
@@ -100,6 +101,7 @@ impl Auth for Dev {
             token_id: None,
             issued: None,
             topics: self.topics.clone(),
+            max_sessions: None,
         })
     }
 }

@@ -1,6 +1,6 @@
 //! The adapter that checks JSON Web Tokens (RFC 7519) against keys from files.
 //!
-//! Enters: a token in compact form, at most [`MAX_TOKEN_BYTES`]. Leaves: the identity in its claims, or the refusal.
+//! Enters: a token in compact form, at most [`super::MAX_TOKEN_BYTES`]. Leaves: the identity in its claims, or the refusal.
 //! Never fetches a key, never follows a URL in a token's header, never reads claims whose signature it has not
 //! verified, and never asks the clock.
 //!
@@ -20,15 +20,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::crypto;
 use serde::{Deserialize, Serialize};
 
-use super::{Auth, BuildError, Given, Refusal, Table};
+use super::{Auth, BuildError, Given, Refusal, Table, has_a_size};
+use crate::domain::facts::Facts;
 use crate::domain::identity::{Identity, Pattern, Topics};
 pub use keys::{Algorithm, KeyConfig};
 
 pub(super) use claims::Rules;
 pub(super) use keys::Key;
 
-/// Longest token that is looked at.
-pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
 /// Most keys, those of JWKS files included: a token without `kid` is tried with each key of its algorithm.
 pub const MAX_KEYS: usize = 16;
 /// Longest leeway, in seconds: clocks further apart are to be mended, not borne.
@@ -174,12 +173,7 @@ impl Jwt {
 
     /// The whole check; [`Auth::authenticate`] only gives it a future.
     pub(super) fn check(&self, token: &str, now_ms: i64) -> Result<Identity, Refusal> {
-        if token.is_empty() {
-            return Err(Refusal::Missing);
-        }
-        if token.len() > MAX_TOKEN_BYTES {
-            return Err(Refusal::Malformed("it is longer than 8 KiB"));
-        }
+        has_a_size(token)?;
         let (message, signature) = token.rsplit_once('.').ok_or(NOT_THREE_PARTS)?;
         let (header, claims) = message.split_once('.').ok_or(NOT_THREE_PARTS)?;
         if claims.contains('.') {
@@ -225,7 +219,7 @@ impl Auth for Jwt {
         "jwt"
     }
 
-    async fn authenticate(&self, token: &str, now_ms: i64) -> Result<Identity, Refusal> {
+    async fn authenticate(&self, token: &str, _: &Facts, now_ms: i64) -> Result<Identity, Refusal> {
         self.check(token, now_ms)
     }
 }

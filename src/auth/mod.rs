@@ -20,6 +20,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::attach::{self, Hooks};
+use crate::domain::facts::Facts;
 use crate::domain::identity::Identity;
 use crate::plugin::adapters;
 use jwt::mint::Signer;
@@ -43,7 +45,24 @@ pub trait Auth: Send + Sync {
     fn name(&self) -> &'static str;
 
     /// `token` comes without `Bearer ` (see [`bearer`]); `now_ms` is epoch milliseconds.
-    async fn authenticate(&self, token: &str, now_ms: i64) -> Result<Identity, Refusal>;
+    async fn authenticate(&self, token: &str, facts: &Facts, now_ms: i64) -> Result<Identity, Refusal>;
+
+    /// Whether the facts matter. Where they don't, nobody needs to keep them.
+    fn wants_facts(&self) -> bool {
+        false
+    }
+}
+
+/// Longest token that is looked at.
+pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
+
+/// Whether there is a token at all, and none that is too long to be looked at.
+fn has_a_size(token: &str) -> Result<(), Refusal> {
+    match token.len() {
+        0 => Err(Refusal::Missing),
+        1..=MAX_TOKEN_BYTES => Ok(()),
+        _ => Err(Refusal::Malformed("it is longer than 8 KiB")),
+    }
 }
 
 /// The token in an `Authorization` header's value: without `Bearer ` (in any case) and without spaces around it.
@@ -86,12 +105,19 @@ trait Table {
     fn is_dev(&self) -> bool {
         false
     }
+
+    /// Why it can't do its work with these plugins.
+    fn lacks(&self, _: &attach::Config) -> Option<String> {
+        None
+    }
 }
 
 /// What an adapter may use besides its settings.
 pub struct Given<'a> {
     /// Where it keeps files.
     pub data: &'a Path,
+    /// Whom it may ask.
+    pub hooks: &'a Hooks,
 }
 
 /// The configured adapter, ready. In dev mode the first call makes the local key among the data.
@@ -108,6 +134,11 @@ impl Config {
     /// Whether whoever reaches the server may be anybody.
     pub fn is_dev(&self) -> bool {
         self.chosen().is_dev()
+    }
+
+    /// Why the adapter can't do its work with these plugins.
+    pub fn lacks(&self, attached: &attach::Config) -> Option<String> {
+        self.chosen().lacks(attached)
     }
 
     /// What the tokens are called that are taken, for people.

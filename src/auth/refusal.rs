@@ -41,10 +41,13 @@ pub enum Refusal {
     BadSubject(#[from] BadUser),
     #[error("the token was revoked: get a fresh one")]
     Revoked,
+    /// In the words of the plugin that decides, shortened.
+    #[error("the token was refused: {why}")]
+    Refused { why: String },
     /// In place of a token there was a ticket.
     #[error("{0}")]
     Ticket(#[from] BadTicket),
-    /// The one who decides could not be asked; nothing is wrong with the token. Neither jwt nor dev says this.
+    /// The one who decides could not be asked; nothing is wrong with the token. Adapters that ask nobody never say this.
     #[error("the token can't be checked now: try again")]
     Unavailable,
 }
@@ -65,6 +68,7 @@ impl Refusal {
             Self::UnknownKey { .. } => "token-unknown-key",
             Self::BadSubject(_) => "token-bad-subject",
             Self::Revoked => "token-revoked",
+            Self::Refused { .. } => "token-refused",
             Self::Ticket(bad) => bad.code(),
             Self::Unavailable => "auth-unavailable",
         }

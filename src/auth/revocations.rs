@@ -6,6 +6,7 @@ use std::sync::{Arc, RwLock};
 use async_trait::async_trait;
 
 use super::{Auth, Refusal};
+use crate::domain::facts::Facts;
 use crate::domain::identity::Identity;
 use crate::domain::revocation::{Revocation, Target};
 use crate::domain::time::EpochMs;
@@ -93,8 +94,12 @@ impl Auth for Guarded {
         self.auth.name()
     }
 
-    async fn authenticate(&self, token: &str, now_ms: i64) -> Result<Identity, Refusal> {
-        let identity = self.auth.authenticate(token, now_ms).await?;
+    fn wants_facts(&self) -> bool {
+        self.auth.wants_facts()
+    }
+
+    async fn authenticate(&self, token: &str, facts: &Facts, now_ms: i64) -> Result<Identity, Refusal> {
+        let identity = self.auth.authenticate(token, facts, now_ms).await?;
         // After the adapter's answer, which may have taken its time.
         if self.revocations.cover(&identity, now_ms) {
             return Err(Refusal::Revoked);

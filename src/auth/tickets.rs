@@ -8,6 +8,7 @@
 //! takes it once: nodes don't tell each other what was used, so until its seconds are over another one would take it again.
 
 use std::collections::{BTreeSet, HashSet};
+use std::num::NonZeroU32;
 use std::sync::{Mutex, MutexGuard};
 
 use base64::Engine;
@@ -136,6 +137,8 @@ struct Claims {
     token_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     issued: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_sessions: Option<NonZeroU32>,
     /// The ticket's own end, and what tells it from others.
     until: EpochMs,
     number: u128,
@@ -182,6 +185,7 @@ impl Tickets {
             expires: identity.expires,
             token_id: identity.token_id.as_deref().map(str::to_owned),
             issued: identity.issued,
+            max_sessions: identity.max_sessions,
             until,
             number: uuid::Uuid::new_v4().as_u128(),
         };
@@ -205,6 +209,7 @@ impl Tickets {
             token_id: claims.token_id.map(Into::into),
             issued: claims.issued,
             topics: Topics::none(),
+            max_sessions: claims.max_sessions,
         })
     }
 

@@ -3,6 +3,7 @@
 use anyhow::Context;
 
 use super::{TokenArgs, block_on};
+use crate::attach::Hooks;
 use crate::auth::{self, Given, Grant};
 use crate::config::Config;
 use crate::domain::identity::Pattern;
@@ -46,7 +47,10 @@ pub fn token(config: &Config, args: &TokenArgs) -> anyhow::Result<()> {
     };
     std::fs::create_dir_all(&config.app.data)
         .with_context(|| format!("app.data: {} can't be made", config.app.data.display()))?;
-    let given = Given { data: &config.app.data };
+    let given = Given {
+        data: &config.app.data,
+        hooks: &Hooks::none(),
+    };
     println!("{}", auth::mint(&config.auth, &given, &grant, wall_clock())?);
     Ok(())
 }

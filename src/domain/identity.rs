@@ -8,6 +8,7 @@
 //! however generous, lets its bearer read somebody else's notifications.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 /// Longest user id, in characters: the width of the column `receiver`.
@@ -31,6 +32,8 @@ pub struct Identity {
     /// Epoch milliseconds at which the token was issued (`iat`), for revoking all of a user's older tokens.
     pub issued: Option<i64>,
     pub topics: Topics,
+    /// Sessions that the user may have by this token's word; the configuration's bound stands beside it.
+    pub max_sessions: Option<NonZeroU32>,
 }
 
 /// The topics that a user may SUBSCRIBE to and SEND to. One pointer; sessions with the same rights share the lists.

@@ -2,6 +2,7 @@
 //! Pure: no I/O, no clock (time is an argument), no logging.
 
 pub mod envelope;
+pub mod facts;
 pub mod id;
 pub mod identity;
 pub mod kind;

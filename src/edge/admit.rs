@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::Edge;
 use super::admission::SentAway;
 use super::hub::Present;
 use super::mailbox::Mailbox;
 use super::patience::revoked_token;
+use super::{Edge, at_random};
 use crate::auth::{self, Refusal};
+use crate::domain::facts::Facts;
 use crate::domain::identity::Identity;
 use crate::domain::time::EpochMs;
 use crate::lifecycle::now;
@@ -27,10 +28,17 @@ pub struct Member {
 }
 
 /// At CONNECT.
-pub async fn admit(edge: &Edge, mailbox: &Arc<Mailbox>, credential: &Credential) -> Result<Member, Disconnect> {
-    let identity = who_is(edge, credential).await.map_err(refused)?;
+pub async fn admit(
+    edge: &Edge,
+    mailbox: &Arc<Mailbox>,
+    credential: &Credential,
+    facts: Option<&Facts>,
+) -> Result<Member, Disconnect> {
+    let identity = who_is(edge, credential, facts)
+        .await
+        .map_err(|refusal| refused(edge, refusal))?;
     wait_for_turn(edge, mailbox).await?;
-    come_in(edge, credential, &identity).map_err(refused)?;
+    come_in(edge, credential, &identity).map_err(|refusal| refused(edge, refusal))?;
     // First into the hub, then onto the roll: from the moment that the node hears what is for this user, somebody is there to be rung.
     let present = edge.hub.enter_user(&identity.user, mailbox);
     let entered = enter(edge, mailbox, &identity).await?;
@@ -46,8 +54,10 @@ pub async fn admit(edge: &Edge, mailbox: &Arc<Mailbox>, credential: &Credential)
 }
 
 /// A fresh token on a live session, which has its places already.
-pub async fn renew(edge: &Edge, credential: &Credential) -> Result<Identity, Disconnect> {
-    who_is(edge, credential).await.map_err(refused)
+pub async fn renew(edge: &Edge, credential: &Credential, facts: Option<&Facts>) -> Result<Identity, Disconnect> {
+    who_is(edge, credential, facts)
+        .await
+        .map_err(|refusal| refused(edge, refusal))
 }
 
 /// Waits for the turn. A drain ends the wait.
@@ -63,10 +73,12 @@ async fn wait_for_turn(edge: &Edge, mailbox: &Mailbox) -> Result<(), Disconnect>
     })
 }
 
-async fn who_is(edge: &Edge, credential: &Credential) -> Result<Identity, Refusal> {
+async fn who_is(edge: &Edge, credential: &Credential, facts: Option<&Facts>) -> Result<Identity, Refusal> {
     match credential {
         Credential::Token(token) => {
-            let asking = edge.auth.authenticate(auth::bearer(token), now().wall);
+            let unasked = Facts::default();
+            let facts = facts.unwrap_or(&unasked);
+            let asking = edge.auth.authenticate(auth::bearer(token), facts, now().wall);
             timeout(edge.ask_limit(), asking)
                 .await
                 .unwrap_or(Err(Refusal::Unavailable))
@@ -100,18 +112,29 @@ fn is_good(edge: &Edge, identity: &Identity, now: EpochMs) -> Result<(), Refusal
     }
 }
 
-fn refused(refusal: Refusal) -> Disconnect {
-    Disconnect::new(Reason::Token(refusal.code()), refusal.to_string())
+fn refused(edge: &Edge, refusal: Refusal) -> Disconnect {
+    let end = Disconnect::new(Reason::Token(refusal.code()), refusal.to_string());
+    match refusal.is_retryable() {
+        // Each at a moment of its own: all who could not be checked come again.
+        true => end.with_retry_after(at_random(Duration::from_millis(edge.config.return_within_ms))),
+        false => end,
+    }
 }
 
 /// Takes a place on the roll.
 async fn enter(edge: &Edge, mailbox: &Arc<Mailbox>, identity: &Identity) -> Result<Entered, Disconnect> {
-    let cap = edge.max_per_user;
+    let cap = identity
+        .max_sessions
+        .map_or(edge.max_per_user, |most| most.get().min(edge.max_per_user));
     let seat = Arc::clone(mailbox) as Arc<dyn Seat>;
     match timeout(edge.ask_limit(), edge.topic.enter(&identity.user, seat, cap)).await {
         Ok(Ok(entered)) => Ok(entered),
         Ok(Err(TopicError::Full(_))) => {
-            let detail = format!("this user has {cap} sessions already (session.max_per_user)");
+            let whose = match cap == edge.max_per_user {
+                true => "session.max_per_user",
+                false => "so says the token",
+            };
+            let detail = format!("this user has {cap} sessions already ({whose})");
             Err(Disconnect::new(Reason::TooManySessions, detail))
         }
         Ok(Err(TopicError::Unavailable(_) | TopicError::Refused(_))) | Err(_) => {

@@ -12,9 +12,10 @@ use super::admit::{self, Member};
 use super::mailbox::{Mail, Mailbox};
 use super::outcomes::Job;
 use super::patience::{Patience, revoked_token};
-use super::place::Place;
+use super::place::Pass;
 use super::transport::{Payload, Received, Transport};
 use super::{Config, Edge, at_random};
+use crate::domain::facts::Facts;
 use crate::domain::time::EpochMs;
 use crate::lifecycle::now;
 use crate::session::inbox::Read;
@@ -26,13 +27,13 @@ use crate::telemetry::events;
 const AFTER_TOKEN: Duration = Duration::from_millis(750);
 
 /// Serves one client that speaks STOMP until its session ends. The place is given up after the farewell.
-pub async fn serve(edge: Arc<Edge>, place: Place, transport: impl Transport) {
+pub async fn serve(edge: Arc<Edge>, pass: Pass, transport: impl Transport) {
     let session = Session::new(Arc::clone(&edge.rules), now());
-    carry(edge, place, session, transport).await;
+    carry(edge, pass, session, transport).await;
 }
 
 /// The same for a session that has begun; answers with its end.
-pub async fn carry(edge: Arc<Edge>, place: Place, session: Session, mut transport: impl Transport) -> Disconnect {
+pub async fn carry(edge: Arc<Edge>, pass: Pass, session: Session, mut transport: impl Transport) -> Disconnect {
     events::connection_opened();
     let mut connection = Connection {
         session,
@@ -40,6 +41,7 @@ pub async fn carry(edge: Arc<Edge>, place: Place, session: Session, mut transpor
         topics: Vec::new(),
         member: None,
         reading: None,
+        facts: pass.facts,
         edge,
     };
     connection.edge.hub.enter_lobby(&connection.mailbox);
@@ -72,7 +74,7 @@ pub async fn carry(edge: Arc<Edge>, place: Place, session: Session, mut transpor
         // Boxed: what only the end needs would be carried by the idle connection.
         let _ = Box::pin(timeout_at(limit, transport.close(end.reason.close_code(), &words))).await;
     }
-    drop(place);
+    drop(pass.place);
     end
 }
 
@@ -83,6 +85,7 @@ struct Connection {
     /// Topics that this connection hears; left when it ends.
     topics: Vec<Box<str>>,
     member: Option<Box<Member>>,
+    facts: Option<Arc<Facts>>,
     /// The page of the inbox that is being read.
     reading: Option<BoxFuture<'static, Option<PageRead>>>,
 }
@@ -224,7 +227,7 @@ impl Connection {
 
     async fn authenticate(&mut self, credential: &Credential, renewal: bool) {
         if renewal {
-            let answer = admit::renew(&self.edge, credential).await;
+            let answer = admit::renew(&self.edge, credential, self.facts.as_deref()).await;
             if let (Ok(fresh), Some(member)) = (&answer, &mut self.member)
                 && fresh.user == member.identity.user
             {
@@ -234,7 +237,7 @@ impl Connection {
             self.session.handle_authenticated(answer, now());
             return;
         }
-        let answer = admit::admit(&self.edge, &self.mailbox, credential).await;
+        let answer = admit::admit(&self.edge, &self.mailbox, credential, self.facts.as_deref()).await;
         let answer = answer.map(|member| {
             self.edge.hub.leave_lobby(&self.mailbox);
             let member = self.member.insert(Box::new(member));

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::domain::facts::Facts;
+
 /// How many places there are, and how many are taken.
 #[derive(Debug)]
 pub struct Places {
@@ -13,6 +15,14 @@ pub struct Places {
 #[derive(Debug)]
 pub struct Place {
     taken: Arc<AtomicUsize>,
+}
+
+/// What a session is let in with.
+#[derive(Debug)]
+pub struct Pass {
+    pub place: Place,
+    /// What its tokens are shown with; `None` where nobody looks at it, so that an idle session holds no such thing.
+    pub facts: Option<Arc<Facts>>,
 }
 
 impl Places {

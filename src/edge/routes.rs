@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio_util::task::TaskTracker;
 
-use super::place::Place;
+use super::place::{Pass, Place};
 use super::refused::Refused;
 use super::sockjs::{self, Refusal, Service};
 use super::transport::Transport;
 use super::{Edge, connection, origin, sse};
+use crate::http;
 use crate::stomp::Version;
 use crate::telemetry::events;
 
@@ -42,8 +44,15 @@ pub fn events(edge: Arc<Edge>) -> Router {
 }
 
 impl Edge {
-    /// A place for a session that opens now, or the answer that says why there is none.
-    pub(super) fn place(&self) -> Result<Place, Refused> {
+    /// A pass for a session that opens now, or the answer that says why there is none.
+    pub(super) fn pass(&self, parts: &Parts, transport: &'static str) -> Result<Pass, Refused> {
+        let place = self.place()?;
+        let wants = self.auth.wants_facts();
+        let facts = wants.then(|| Arc::new(http::facts(&parts.headers, &parts.extensions, transport)));
+        Ok(Pass { place, facts })
+    }
+
+    fn place(&self) -> Result<Place, Refused> {
         if self.tasks.is_closed() {
             events::session_refused("draining");
             return Err(Refused::later("draining", "the server is going away; come back"));
@@ -58,7 +67,7 @@ impl Edge {
 }
 
 impl Service for Edge {
-    type Pass = Place;
+    type Pass = Pass;
 
     fn allows_origin(&self, headers: &HeaderMap) -> bool {
         let allowed = self.any_origin || origin::is_allowed(headers, &self.config.origins);
@@ -75,8 +84,9 @@ impl Service for Edge {
         }
     }
 
-    fn let_in(&self, _: &HeaderMap) -> Result<Place, Refusal> {
-        self.place().map_err(|refused| Box::new(refused.into_response()))
+    fn let_in(&self, parts: &Parts, transport: &'static str) -> Result<Pass, Refusal> {
+        self.pass(parts, transport)
+            .map_err(|refused| Box::new(refused.into_response()))
     }
 
     fn subprotocol(&self, headers: &HeaderMap) -> Option<&'static str> {
@@ -84,8 +94,8 @@ impl Service for Edge {
         Version::best_subprotocol(offered.iter().filter_map(|protocols| protocols.to_str().ok()))
     }
 
-    async fn serve(self: Arc<Self>, place: Place, transport: impl Transport + 'static) {
-        connection::serve(self, place, transport).await;
+    async fn serve(self: Arc<Self>, pass: Pass, transport: impl Transport + 'static) {
+        connection::serve(self, pass, transport).await;
     }
 
     fn tasks(&self) -> &TaskTracker {

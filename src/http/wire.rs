@@ -1,5 +1,6 @@
 //! One connection as those see it who answer on it: a response that stays open for a session borrows the whole connection.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
@@ -17,6 +18,8 @@ pub struct Wire(Arc<Line>);
 struct Line {
     /// Its place among `http.max_connections` and among what a drain of the doors waits for, unless it is lent to a session.
     held: Mutex<Option<Held>>,
+    /// Where it comes from.
+    address: IpAddr,
     places: Arc<Semaphore>,
     doors: TaskTracker,
     /// How long a last response may take.
@@ -41,6 +44,7 @@ impl Wire {
     /// A connection that holds `place`, one of `places`.
     pub(super) fn new(
         place: OwnedSemaphorePermit,
+        address: IpAddr,
         places: &Arc<Semaphore>,
         doors: &TaskTracker,
         patience: Duration,
@@ -51,6 +55,7 @@ impl Wire {
         };
         Self(Arc::new(Line {
             held: Mutex::new(Some(held)),
+            address,
             places: Arc::clone(places),
             doors: doors.clone(),
             patience,
@@ -65,6 +70,11 @@ impl Wire {
     pub fn lend(&self) -> Lent {
         drop(lock(&self.0.held).take());
         Lent(self.clone())
+    }
+
+    /// Where it comes from: a client, or the proxy before it.
+    pub fn address(&self) -> IpAddr {
+        self.0.address
     }
 
     /// Whether it takes no further request.

@@ -18,7 +18,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use keys::{Dir, hs, jwks, keys, signed};
+use quick_notify::attach::Hooks;
 use quick_notify::auth::{self, Auth, BuildError, Config, Given, Grant, MintError, Refusal};
+use quick_notify::domain::facts::Facts;
 use quick_notify::domain::identity::{BadUser, Identity, Pattern, Topics};
 use serde_json::{Value, json};
 
@@ -30,7 +32,7 @@ const SECRET: &str = "a secret of thirty-two bytes, ok?";
 const OTHER_SECRET: &str = "another secret of the same length";
 
 fn ask(auth: &Arc<dyn Auth>, token: &str) -> Result<Identity, Refusal> {
-    ready(auth.authenticate(token, NOW))
+    ready(auth.authenticate(token, &Facts::default(), NOW))
 }
 
 /// Neither jwt nor dev waits for anything, so one poll gives the answer.
@@ -46,11 +48,16 @@ fn jwt(table: Value) -> Arc<dyn Auth> {
 }
 
 fn build(config: &Config, data: &Path) -> Result<Arc<dyn Auth>, BuildError> {
-    auth::build(config, &Given { data })
+    auth::build(config, &given(data))
+}
+
+fn given(data: &Path) -> Given<'_> {
+    static NOBODY: std::sync::LazyLock<Hooks> = std::sync::LazyLock::new(Hooks::none);
+    Given { data, hooks: &NOBODY }
 }
 
 fn mint(config: &Config, data: &Path, grant: &Grant, now_ms: i64) -> Result<String, MintError> {
-    auth::mint(config, &Given { data }, grant, now_ms)
+    auth::mint(config, &given(data), grant, now_ms)
 }
 
 /// JWT, unless the table says otherwise.

@@ -52,6 +52,7 @@ impl Rules {
             token_id: token_id(&claims)?,
             issued: time(&claims.iat, "its `iat` is not a time in seconds")?,
             topics: self.topics(claims.topics)?,
+            max_sessions: None,
         })
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::HeaderMap;
+use axum::http::request::Parts;
 use tokio_util::task::TaskTracker;
 
 use super::{Options, Refusal, Service, mount};
@@ -51,7 +52,7 @@ impl<const CLOSES: bool> Service for Echo<CLOSES> {
         "*".to_owned()
     }
 
-    fn let_in(&self, _: &HeaderMap) -> Result<(), Refusal> {
+    fn let_in(&self, _: &Parts, _: &'static str) -> Result<(), Refusal> {
         Ok(())
     }
 

@@ -149,7 +149,7 @@ impl<S: Service> Exchange<S> {
             let reason = format!("{most} sessions are opening here already (edge.sockjs.max_opening)");
             Box::new(Turned::later("unavailable", reason).into_response())
         })?;
-        Ok((self.mount.service.let_in(&self.parts.headers)?, opening))
+        Ok((self.mount.service.let_in(&self.parts, "sockjs")?, opening))
     }
 
     /// Hands messages to a session.

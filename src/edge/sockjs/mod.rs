@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::HeaderMap;
+use axum::http::request::Parts;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use tokio_util::task::TaskTracker;
@@ -120,7 +121,7 @@ pub trait Service: Send + Sync + 'static {
     fn frame_ancestors(&self) -> String;
 
     /// Whether a session may be opened now; else the answer that says why not.
-    fn let_in(&self, headers: &HeaderMap) -> Result<Self::Pass, Refusal>;
+    fn let_in(&self, parts: &Parts, transport: &'static str) -> Result<Self::Pass, Refusal>;
 
     /// The subprotocol of a WebSocket, among those that its client offers.
     fn subprotocol(&self, headers: &HeaderMap) -> Option<&'static str>;

@@ -164,7 +164,7 @@ fn open<S: Service>(mount: &Arc<Mount<S>>, request: Request, framed: bool) -> Re
         Ok(handshake) => handshake,
         Err(refused) => return refused.into_response(),
     };
-    let pass = match let_in(mount, &parts) {
+    let pass = match let_in(mount, &parts, framed) {
         Ok(pass) => pass,
         Err(refused) => return *refused,
     };
@@ -191,11 +191,12 @@ fn open<S: Service>(mount: &Arc<Mount<S>>, request: Request, framed: bool) -> Re
 }
 
 /// A pass, if the origin and the service allow it.
-fn let_in<S: Service>(mount: &Mount<S>, parts: &Parts) -> Result<S::Pass, Refusal> {
+fn let_in<S: Service>(mount: &Mount<S>, parts: &Parts, framed: bool) -> Result<S::Pass, Refusal> {
     if !mount.service.allows_origin(&parts.headers) {
         return Err(Box::new(foreign()));
     }
-    mount.service.let_in(&parts.headers)
+    let transport = if framed { "sockjs" } else { "websocket" };
+    mount.service.let_in(parts, transport)
 }
 
 fn foreign() -> Response {

@@ -56,7 +56,7 @@ async fn open(edge: &Arc<Edge>, parts: &Parts) -> Result<Response, Refused> {
         let reason = "this page's origin may not connect (edge.origins)";
         return Err(Refused::forbidden("Origin", reason));
     }
-    let place = edge.place()?;
+    let pass = edge.pass(parts, "sse")?;
     let lent = parts.extensions.get::<Wire>().map(Wire::lend);
     let retry = LEAST_RETRY + at_random(Duration::from_millis(edge.config.return_within_ms));
     let (stream, mut events) = pipe(edge.config.sse_buffer, retry.as_millis(), lent);
@@ -64,7 +64,7 @@ async fn open(edge: &Arc<Edge>, parts: &Parts) -> Result<Response, Refused> {
     let fate = events.fate();
     let serving = Arc::clone(edge);
     edge.tasks.spawn(async move {
-        let end = connection::carry(serving, place, session, stream).await;
+        let end = connection::carry(serving, pass, session, stream).await;
         // Unless it was open.
         fate.refuse(end);
     });

@@ -34,7 +34,7 @@ fn in_dev_mode_test1_is_a_user_and_other_tokens_are_checked() {
     );
     assert_eq!(alice.topics, Topics::all());
     assert_eq!(
-        ready(auth.authenticate(&token, NOW + 3_600_000)),
+        ready(auth.authenticate(&token, &Facts::default(), NOW + 3_600_000)),
         Err(Refusal::Expired {
             at: NOW + 3_600_000,
             now: NOW + 3_600_000

@@ -14,6 +14,7 @@ fn a_good_token_of_every_algorithm_is_taken_by_a_pem_or_a_jwks() {
         token_id: Some("t-1".into()),
         issued: Some(NOW - 5_000),
         topics: topics(&["/topic/**"], &[]),
+        max_sessions: None,
     };
     let claims = json!({"sub": "alice", "exp": NOW_S + 60, "iat": NOW_S - 5, "jti": "t-1"});
     for key in [&keys.rsa, &keys.ec, &keys.ed] {

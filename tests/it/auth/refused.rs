@@ -263,7 +263,11 @@ fn absurd_times_are_refused_and_never_panic() {
         }
     }
     for now in [i64::MIN, -1, 0, i64::MAX] {
-        let got = ready(auth.authenticate(&raw(r#"{"sub":"a","exp":1900000000,"nbf":1700000000}"#.into()), now));
+        let got = ready(auth.authenticate(
+            &raw(r#"{"sub":"a","exp":1900000000,"nbf":1700000000}"#.into()),
+            &Facts::default(),
+            now,
+        ));
         got.unwrap_err().to_string();
     }
     let twice = raw(r#"{"sub":"alice","exp":1,"exp":1900000000}"#.into());

@@ -117,5 +117,6 @@ fn identity(user: &str, expires: Option<i64>) -> Identity {
         token_id: None,
         issued: None,
         topics: Topics::new(read, open).expect("few patterns"),
+        max_sessions: None,
     }
 }
