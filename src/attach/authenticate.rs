@@ -16,6 +16,7 @@ use super::Hooks;
 use super::line::{Line, excerpt};
 use super::protocol::Hook;
 use crate::domain::facts::Facts;
+use crate::domain::id::name_problem;
 use crate::domain::identity::{Pattern, Topics, parse_user};
 use crate::domain::time::EpochMs;
 
@@ -37,6 +38,9 @@ pub struct Vouched {
     pub user: Arc<str>,
     /// `None`: the plugin says that it never ends.
     pub expires: Option<EpochMs>,
+    /// By which that one token, or all older ones of a user, can be revoked.
+    pub token_id: Option<Arc<str>>,
+    pub issued: Option<EpochMs>,
     pub topics: Topics,
     /// Sessions that the user may have, if the plugin says so.
     pub max_sessions: Option<NonZeroU32>,
@@ -70,6 +74,8 @@ struct Answer {
     expires: Option<Option<EpochMs>>,
     #[serde(default)]
     topics: TopicLists,
+    token_id: Option<String>,
+    issued: Option<EpochMs>,
     max_sessions: Option<u32>,
     refused: Option<String>,
 }
@@ -124,6 +130,9 @@ fn judge(answer: Answer) -> Result<Judged, String> {
     if expires.is_some_and(|at| !(0..=LAST_MS).contains(&at)) {
         return Err("`expires` is no time before the year 10000 in milliseconds since 1970".into());
     }
+    if let Some(problem) = answer.token_id.as_deref().and_then(name_problem) {
+        return Err(format!("`token_id` {problem}"));
+    }
     let patterns = |name: &str, texts: &[String]| {
         let parsed = texts.iter().map(|text| Pattern::parse(text));
         let parsed: Result<Vec<_>, _> = parsed.collect();
@@ -139,6 +148,8 @@ fn judge(answer: Answer) -> Result<Judged, String> {
     Ok(Judged::Good(Vouched {
         user,
         expires,
+        token_id: answer.token_id.map(Into::into),
+        issued: answer.issued,
         topics,
         max_sessions,
     }))

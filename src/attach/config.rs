@@ -75,6 +75,8 @@ pub struct Hooks {
     /// First and longest delay between tries where `on_failure` is `retry`, in milliseconds.
     pub retry_first_ms: u64,
     pub retry_most_ms: u64,
+    /// Whether a plugin may vouch for a token that never ends: its session would never end by itself.
+    pub unending_tokens: bool,
 }
 
 /// What is told of what happens.
@@ -143,6 +145,7 @@ impl Default for Hooks {
             breaker_most_ms: 10_000,
             retry_first_ms: 50,
             retry_most_ms: 1_000,
+            unending_tokens: false,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The contract of each port, over all its adapters.
 
+mod auth;
 mod queue;
 mod store;
 mod topic;
