@@ -10,6 +10,7 @@
 //! `tests/it/contract/auth.rs` are told of it by its name in their list.
 
 pub mod dev;
+pub mod hook;
 pub mod jwt;
 mod refusal;
 mod revocations;
@@ -82,6 +83,7 @@ adapters! {
         adapter: {
             Dev => dev,
             Jwt => jwt,
+            Hook => hook,
         },
         tickets: tickets::Config,
     }

@@ -48,7 +48,7 @@ macro_rules! over {
     };
 }
 
-over_all! { dev jwt }
+over_all! { dev jwt hook }
 
 async fn a_good_token_says_whose_it_is_until_when_and_what_it_allows(ground: Ground) {
     let token = ground.token(KEY, "alice", 60);
