@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::dispatch::Dispatcher;
 use crate::domain::kind::Kinds;
 use crate::edge::admission::Admission;
-use crate::edge::{self, Edge, Hub, Outcomes, Places, Rounds, Watch};
+use crate::edge::{self, Comings, Edge, Hub, Outcomes, Places, Rounds, Watch};
 use crate::http;
 use crate::ingest::{self, Ingest};
 use crate::keys::Keys;
@@ -147,8 +147,24 @@ impl App {
         }
         stages.rest.spawn_vital(
             "sweep",
-            sweep::run(config.sweep.clone(), Arc::clone(&store), stages.rest.clone()),
+            sweep::run(
+                config.sweep.clone(),
+                Arc::clone(&store),
+                told.clone(),
+                stages.rest.clone(),
+            ),
         );
+        let unreached = sweep::Unreached {
+            config: config.sweep.clone(),
+            age: config.attach.events.unreached_after_ms as i64,
+            too_old: config.attach.events.unreached_within_ms as i64,
+            store: Arc::clone(&store),
+            topic: Arc::clone(&topic),
+            told: told.clone(),
+        };
+        if config.attach.enabled {
+            stages.rest.spawn_vital("unreached", unreached.run(stages.rest.clone()));
+        }
         stages.rest.spawn_vital(
             "sample",
             sweep::sample(
@@ -166,6 +182,16 @@ impl App {
             ("topic", topic.name()),
             ("tokens", auth.name()),
         ];
+        let comings = Comings::new(
+            told.clone(),
+            Arc::clone(&hub),
+            Duration::from_millis(config.attach.events.offline_after_ms),
+            config.attach.events.queue,
+        );
+        if config.attach.enabled {
+            let run = comings.clone().run(Arc::clone(&topic), stages.rest.clone());
+            stages.rest.spawn_vital("comings", run);
+        }
         let edge = Arc::new(Edge {
             rules: Arc::new(Rules::from(&config.session)),
             max_per_user: config.session.max_per_user,
@@ -179,6 +205,8 @@ impl App {
             topic: Arc::clone(&topic),
             hub,
             outcomes,
+            told: told.clone(),
+            comings,
             tasks: TaskTracker::new(),
         });
         let ready = Arc::new(AtomicBool::new(false));

@@ -24,6 +24,7 @@ use self::told::{Told, What};
 use super::config;
 use super::protocol::Happening;
 use crate::domain::envelope::Message;
+use crate::domain::id::SessionName;
 use crate::domain::notification::Notification;
 use crate::domain::time::EpochMs;
 use crate::lifecycle::{Lifecycle, wall_clock};
@@ -42,6 +43,7 @@ struct Inner {
     /// Those that the stream keeps.
     kept: u32,
     data: bool,
+    nats: Nats,
     live: Line,
     stream: Line,
 }
@@ -96,6 +98,7 @@ impl Events {
             fixed,
             kept,
             data: config.data,
+            nats: nats.clone(),
             live,
             stream: kept_line,
         }))))
@@ -112,6 +115,11 @@ impl Events {
     #[inline]
     pub fn wants(&self, happening: Happening) -> bool {
         self.wanting(happening).is_some()
+    }
+
+    /// Whether what is told now is published now.
+    pub fn is_connected(&self) -> bool {
+        self.0.as_ref().is_some_and(|inner| inner.nats.pulse.borrow().connected)
     }
 
     /// Events that wait to be published.
@@ -133,12 +141,12 @@ impl Events {
     }
 
     /// A session got it for the first time.
-    pub fn delivered(&self, message: &Message, session: &str) {
+    pub fn delivered(&self, message: &Message, session: SessionName) {
         let Some(inner) = self.wanting(Happening::Delivered) else {
             return;
         };
         let about = About {
-            session: Some(session.into()),
+            session: Some(session),
             ..inner.message(message, false)
         };
         inner.tell(Happening::Delivered, What::Notification(about));
@@ -199,13 +207,13 @@ impl Events {
     }
 
     /// A session of `user` was authenticated.
-    pub fn session_opened(&self, user: &Arc<str>, session: &str, dialect: &'static str) {
+    pub fn session_opened(&self, user: &Arc<str>, session: SessionName, dialect: &'static str) {
         let Some(inner) = self.wanting(Happening::SessionOpened) else {
             return;
         };
         let what = What::Session {
             user: Arc::clone(user),
-            session: session.into(),
+            session,
             dialect,
             reason: None,
         };
@@ -213,13 +221,13 @@ impl Events {
     }
 
     /// It ended, for a reason of the closed set in `session::disconnect`.
-    pub fn session_closed(&self, user: &Arc<str>, session: &str, dialect: &'static str, reason: &'static str) {
+    pub fn session_closed(&self, user: &Arc<str>, session: SessionName, dialect: &'static str, reason: &'static str) {
         let Some(inner) = self.wanting(Happening::SessionClosed) else {
             return;
         };
         let what = What::Session {
             user: Arc::clone(user),
-            session: session.into(),
+            session,
             dialect,
             reason: Some(reason),
         };
@@ -237,7 +245,7 @@ impl Events {
     }
 
     /// These are open and their receivers have no session. Waits for room, and until all of them are handed over: published, or where the stream keeps
-    /// them, in the stream. `false` when that can't be said of some.
+    /// them, in the stream. `false` when that can't be said of some. What NATS will never take, since it is too large, counts as handed over.
     pub async fn unreached(&self, messages: &[Message]) -> bool {
         let Some(inner) = self.wanting(Happening::Unreached) else {
             return false;

@@ -1,5 +1,7 @@
 //! Ids of notifications: generated ones are time-ordered; one made from an idempotency key is always the same.
 
+use std::fmt;
+
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -11,9 +13,20 @@ pub fn generate() -> String {
     format!("ntf_{}", Uuid::now_v7().simple())
 }
 
-/// A name for a session, of no meaning and never reused.
-pub fn session() -> String {
-    Uuid::now_v7().simple().to_string()
+/// The name of a session, of no meaning and never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionName(Uuid);
+
+impl SessionName {
+    pub fn generate() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl fmt::Display for SessionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.simple().fmt(f)
+    }
 }
 
 /// The name of a question to a plugin, which its answer repeats: nobody can guess it.

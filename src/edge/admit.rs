@@ -14,6 +14,7 @@ use super::patience::revoked_token;
 use super::{Edge, at_random};
 use crate::auth::{self, Refusal};
 use crate::domain::facts::Facts;
+use crate::domain::id::SessionName;
 use crate::domain::identity::Identity;
 use crate::domain::time::EpochMs;
 use crate::lifecycle::now;
@@ -23,6 +24,8 @@ use crate::topic::{Entered, Seat, TopicError};
 /// What an authenticated session holds besides its state: places that free themselves.
 pub struct Member {
     pub identity: Identity,
+    /// The session's name and what it speaks, once it is open.
+    pub opened: Option<(SessionName, &'static str)>,
     _present: Present,
     _entered: Entered,
 }
@@ -48,6 +51,7 @@ pub async fn admit(
     }
     Ok(Member {
         identity,
+        opened: None,
         _present: present,
         _entered: entered,
     })

@@ -15,10 +15,13 @@ use super::patience::{Patience, revoked_token};
 use super::place::Pass;
 use super::transport::{Payload, Received, Transport};
 use super::{Config, Edge, at_random};
+use crate::attach::protocol::Happening;
+use crate::domain::envelope::Content;
 use crate::domain::facts::Facts;
 use crate::domain::time::EpochMs;
 use crate::lifecycle::now;
 use crate::session::inbox::Read;
+use crate::session::parcel::Parcel;
 use crate::session::{Confirm, Credential, Delivered, Disconnect, Output, PageRead, Reason, Session};
 use crate::store::PageQuery;
 use crate::telemetry::events;
@@ -66,7 +69,7 @@ pub async fn carry(edge: Arc<Edge>, pass: Pass, session: Session, mut transport:
             .map(|ends| Instant::from_std(now().instant_of(ends))),
     };
     // Off the roll before the farewell: a client that comes back at once finds its place free.
-    let edge = connection.leave();
+    let edge = connection.leave(reason);
     if end.reason != Reason::Gone {
         let limit = Instant::now() + Duration::from_millis(edge.config.close_timeout_ms);
         let limit = token_ends.map_or(limit, |ends| limit.min(ends + AFTER_TOKEN));
@@ -124,7 +127,7 @@ impl Connection {
                     }
                     wrote = true;
                 }
-                Output::Deliver(delivered, bytes) => {
+                Output::Deliver(delivered, bytes, parcel) => {
                     if self.session.has_expired(time) {
                         // The client took its time for what came before, and its token ended meanwhile.
                         self.session.handle_timeout(time);
@@ -135,7 +138,10 @@ impl Connection {
                     }
                     wrote = true;
                     match delivered {
-                        Delivered::First { created } => events::delivered(created, time.wall),
+                        Delivered::First { created } => {
+                            events::delivered(created, time.wall);
+                            self.tell_delivered(&parcel);
+                        }
                         Delivered::Again => events::resent(),
                         Delivered::Once => events::broadcast(),
                     }
@@ -244,8 +250,24 @@ impl Connection {
             member.identity.clone()
         });
         self.session.handle_authenticated(answer, now());
-        if let (Some(member), Some(dialect)) = (&self.member, self.session.dialect()) {
-            events::session_opened(&member.identity.user, dialect.name());
+        if let (Some(member), Some(name), Some(dialect)) =
+            (&mut self.member, self.session.name(), self.session.dialect())
+        {
+            let (user, dialect) = (&member.identity.user, dialect.name());
+            member.opened = Some((name, dialect));
+            events::session_opened(user, dialect);
+            self.edge.told.session_opened(user, name, dialect);
+            self.edge.comings.came(user);
+        }
+    }
+
+    /// Tells that this session got it for the first time.
+    fn tell_delivered(&self, parcel: &Parcel) {
+        if self.edge.told.wants(Happening::Delivered)
+            && let Content::Message(message) = &parcel.envelope.content
+            && let Some((name, _)) = self.member.as_ref().and_then(|member| member.opened)
+        {
+            self.edge.told.delivered(message, name);
         }
     }
 
@@ -307,12 +329,20 @@ impl Connection {
     }
 
     /// Gives up every place that the connection held.
-    fn leave(self) -> Arc<Edge> {
+    fn leave(self, reason: &'static str) -> Arc<Edge> {
         for topic in &self.topics {
             self.edge.hub.leave_topic(topic, &self.mailbox);
         }
-        if self.member.is_some() {
+        if let Some(member) = self.member {
             events::session_ended();
+            let user = Arc::clone(&member.identity.user);
+            let opened = member.opened;
+            // Out of the hub and off the roll.
+            drop(member);
+            if let Some((name, dialect)) = opened {
+                self.edge.told.session_closed(&user, name, dialect, reason);
+                self.edge.comings.went(&user);
+            }
         } else {
             self.edge.hub.leave_lobby(&self.mailbox);
         }

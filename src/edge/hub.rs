@@ -57,6 +57,11 @@ impl Hub {
         }
     }
 
+    /// How many sessions of `user` are on this node.
+    pub fn sessions(&self, user: &str) -> usize {
+        self.shard(&self.users, user).get(user).map_or(0, Vec::len)
+    }
+
     pub fn enter_topic(&self, topic: &str, mailbox: &Arc<Mailbox>) {
         let mut rooms = self.shard(&self.topics, topic);
         let name = rooms.get_key_value(topic).map(|(name, _)| Arc::clone(name));

@@ -4,6 +4,7 @@
 
 pub mod admission;
 mod admit;
+mod comings;
 mod connection;
 mod handshake;
 mod hub;
@@ -29,6 +30,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio_util::task::TaskTracker;
 
+pub use comings::Comings;
 pub use hub::Hub;
 pub use origin::cross_origin;
 pub use outcomes::Outcomes;
@@ -40,6 +42,7 @@ pub use routes::{events, routes};
 
 use admission::Admission;
 
+use crate::attach::Events;
 use crate::auth::{Auth, Tickets};
 use crate::session::{Disconnect, Reason, Rules};
 use crate::store::Store;
@@ -181,6 +184,8 @@ pub struct Edge {
     pub topic: Arc<dyn Topic>,
     pub hub: Arc<Hub>,
     pub outcomes: Outcomes,
+    pub told: Events,
+    pub comings: Comings,
     pub places: Places,
     pub admission: Admission,
     /// Owns the connections' tasks, so that a drain waits for them.

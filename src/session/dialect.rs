@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::Disconnect;
+use crate::domain::id::SessionName;
 use crate::domain::identity::Identity;
 use crate::stomp::Version;
 
@@ -44,10 +45,10 @@ impl Dialect {
 }
 
 /// The first event: the stream is open, and whose it is.
-pub(super) fn connected(identity: &Identity) -> Bytes {
+pub(super) fn connected(name: SessionName, identity: &Identity) -> Bytes {
     let data = json!({
         "user": &*identity.user,
-        "session": crate::domain::id::session(),
+        "session": name.to_string(),
         "server": concat!("quick-notify/", env!("CARGO_PKG_VERSION")),
     });
     event(None, "connected", data.to_string().as_bytes())

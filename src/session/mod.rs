@@ -48,6 +48,7 @@ use self::frames::Turn;
 use self::output::Outputs;
 use self::parcel::Parcel;
 use self::phase::{Connected, Hello, Phase};
+use crate::domain::id::SessionName;
 use crate::domain::identity::Identity;
 use crate::domain::time::Now;
 use crate::stomp::{Event, FrameWriter, HeartBeat, Offer, Parser, ServerCommand, Version};
@@ -121,6 +122,14 @@ impl Session {
     pub fn dialect(&self) -> Option<Dialect> {
         match &self.phase {
             Phase::Connected(connected) => Some(connected.dialect),
+            _ => None,
+        }
+    }
+
+    /// What it is called, once connected.
+    pub fn name(&self) -> Option<SessionName> {
+        match &self.phase {
+            Phase::Connected(connected) => Some(connected.name),
             _ => None,
         }
     }
@@ -270,17 +279,18 @@ impl Session {
             wants: self.rules.heartbeat,
         };
         let ms = self.rules.heartbeat.as_millis();
+        let name = SessionName::generate();
         let frame = FrameWriter::new(version, ServerCommand::Connected)
             .header("version", version.as_str())
             // The same whatever the client offers; what holds is the longer of the two intervals, and nothing where the client said 0.
             .header("heart-beat", &format!("{ms},{ms}"))
             .header("user-name", &identity.user)
-            .header("session", &crate::domain::id::session())
+            .header("session", &name.to_string())
             .header("server", concat!("quick-notify/", env!("CARGO_PKG_VERSION")))
             .end();
         self.outputs.push(Output::Send(frame));
         let heartbeat = HeartBeat::negotiate(ours, offer, self.rules.heartbeat_grace, now.instant);
-        let connected = Connected::new(Dialect::Stomp(version), identity, heartbeat, now);
+        let connected = Connected::new(name, Dialect::Stomp(version), identity, heartbeat, now);
         self.phase = Phase::Connected(Box::new(connected));
     }
 
@@ -297,8 +307,9 @@ impl Session {
             wants: every,
         };
         let heartbeat = HeartBeat::negotiate(ours, theirs, self.rules.heartbeat_grace, now.instant);
-        self.outputs.push(Output::Send(dialect::connected(&identity)));
-        let connected = Connected::new(Dialect::Events, identity, heartbeat, now);
+        let name = SessionName::generate();
+        self.outputs.push(Output::Send(dialect::connected(name, &identity)));
+        let connected = Connected::new(name, Dialect::Events, identity, heartbeat, now);
         self.phase = Phase::Connected(Box::new(connected));
         self.turn(now, |turn| {
             turn.listen(last_event_id);

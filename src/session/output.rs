@@ -19,8 +19,8 @@ use crate::domain::time::EpochMs;
 pub enum Output {
     /// Bytes for the client that deliver nothing: an answer or a heart-beat.
     Send(Bytes),
-    /// A MESSAGE, or the event of a notification, for the client.
-    Deliver(Delivered, Bytes),
+    /// A MESSAGE, or the event of a notification, for the client, and what is in it.
+    Deliver(Delivered, Bytes, Arc<Parcel>),
     /// The attempts or the time of a delivery are over.
     GivenUp,
     /// A delivery without a record was lost to a full window.
@@ -143,7 +143,10 @@ impl Outputs {
     pub fn take(&mut self) -> Option<Output> {
         match self.0.pop_front() {
             Some(Queued::Ready(output)) => Some(output),
-            Some(Queued::Delivery(delivery)) => Some(Output::Deliver(delivery.delivered, delivery.encode())),
+            Some(Queued::Delivery(delivery)) => {
+                let bytes = delivery.encode();
+                Some(Output::Deliver(delivery.delivered, bytes, delivery.parcel))
+            }
             None => {
                 // An idle session gives its buffer back.
                 self.0 = VecDeque::new();

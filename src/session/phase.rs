@@ -10,6 +10,7 @@ use super::subscriptions::Subscriptions;
 use super::told::Told;
 use super::transactions::Transactions;
 use super::waiting::Waiting;
+use crate::domain::id::SessionName;
 use crate::domain::identity::Identity;
 use crate::domain::time::Now;
 use crate::stomp::{HeartBeat, Offer, Version};
@@ -42,6 +43,7 @@ pub enum Hello {
 
 #[derive(Debug)]
 pub struct Connected {
+    pub name: SessionName,
     pub dialect: Dialect,
     pub identity: Identity,
     /// When the identity's token ends.
@@ -72,8 +74,9 @@ pub struct Leaving {
 }
 
 impl Connected {
-    pub fn new(dialect: Dialect, identity: Identity, heartbeat: HeartBeat, now: Now) -> Self {
+    pub fn new(name: SessionName, dialect: Dialect, identity: Identity, heartbeat: HeartBeat, now: Now) -> Self {
         Self {
+            name,
             dialect,
             expires: identity.expires.map(|expires| now.instant_of(expires)),
             identity,

@@ -11,6 +11,7 @@
 pub mod mysql;
 pub mod postgres;
 pub mod sqlite;
+mod unreached;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+pub use self::unreached::{Looked, Stretch, Unended};
 use crate::domain::envelope::Message;
 use crate::domain::notification::{BodyHash, Notification};
 use crate::domain::outcome::Outcome;
@@ -112,6 +114,18 @@ pub trait Store: Send + Sync {
 
     /// The revocations that were written at `since` or later and have not ended at `now`. Pass 0 for all.
     async fn revocations(&self, since: EpochMs, now: EpochMs) -> Result<Vec<Revocation>, StoreError>;
+
+    /// How far each lane was looked through for what nobody was there to get.
+    async fn looked(&self) -> Result<Vec<Looked>, StoreError>;
+
+    /// The open rows of a part of a lane, with their data.
+    async fn unended(&self, query: &Unended) -> Result<Stretch, StoreError>;
+
+    /// Takes the turn to look at what is behind `through` in `lane`, until then. `false` when it is somebody's at `now`, or it was looked further.
+    async fn begin_turn(&self, lane: u32, through: u64, now: EpochMs, until: EpochMs) -> Result<bool, StoreError>;
+
+    /// Ends the turn that was taken until `until`: the lane was looked at `through`. `false` when it is somebody else's meanwhile.
+    async fn end_turn(&self, lane: u32, until: EpochMs, through: u64) -> Result<bool, StoreError>;
 
     /// Ends and removes up to `limit` rows that were created before `cutoff`.
     async fn sweep(&self, cutoff: EpochMs, limit: u32) -> Result<Swept, StoreError>;
@@ -237,10 +251,20 @@ impl Confirmed {
 }
 
 /// What one sweep did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Swept {
-    pub expired: u64,
+    /// Those that had no outcome.
+    pub expired: Vec<Expired>,
     pub removed: u64,
+}
+
+/// A row that ended unconfirmed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expired {
+    pub id: String,
+    pub receiver: String,
+    pub seq: u64,
+    pub created: EpochMs,
 }
 
 /// A partition's row; see DESIGN P2 for the identity that the tallies keep.

@@ -1,11 +1,14 @@
 //! Housekeeping: ends and removes what retention is over for, and samples the gauges that have to be asked for. It never delivers.
 
+mod unreached;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::unreached::Unreached;
 use crate::attach::Events;
 use crate::lifecycle::{Lifecycle, wall_clock};
 use crate::queue::Queue;
@@ -22,6 +25,11 @@ pub struct Config {
     pub every_ms: u64,
     /// Rows that one transaction removes.
     pub batch: u32,
+    /// How often to look for what nobody was there to get (`attach.events.unreached_after_ms`), in milliseconds, and rows that one look takes.
+    pub unreached_every_ms: u64,
+    pub unreached_batch: u32,
+    /// How long a node has for such rows before another one may take its turn, in milliseconds.
+    pub unreached_turn_ms: u64,
 }
 
 impl Default for Config {
@@ -30,6 +38,9 @@ impl Default for Config {
             retention_seconds: 90 * 24 * 3600,
             every_ms: 60_000,
             batch: 500,
+            unreached_every_ms: 1_000,
+            unreached_batch: 200,
+            unreached_turn_ms: 30_000,
         }
     }
 }
@@ -47,12 +58,21 @@ impl Config {
         if !(1..=10_000).contains(&self.batch) {
             problems.push(("batch".into(), "must lie between 1 and 10000".into()));
         }
+        if !(10..=3_600_000).contains(&self.unreached_every_ms) {
+            problems.push(("unreached_every_ms".into(), "must lie between 10 and 3600000".into()));
+        }
+        if !(1..=10_000).contains(&self.unreached_batch) {
+            problems.push(("unreached_batch".into(), "must lie between 1 and 10000".into()));
+        }
+        if !(1_000..=3_600_000).contains(&self.unreached_turn_ms) {
+            problems.push(("unreached_turn_ms".into(), "must lie between 1000 and 3600000".into()));
+        }
         problems
     }
 }
 
 /// Removes what is older than retention, until the drain.
-pub async fn run(config: Config, store: Arc<dyn Store>, lifecycle: Lifecycle) {
+pub async fn run(config: Config, store: Arc<dyn Store>, told: Events, lifecycle: Lifecycle) {
     let mut tick = tokio::time::interval(Duration::from_millis(config.every_ms));
     while lifecycle.drain.run_until_cancelled(tick.tick()).await.is_some() {
         // Batch by batch, so that deliveries find the record free in between.
@@ -60,7 +80,12 @@ pub async fn run(config: Config, store: Arc<dyn Store>, lifecycle: Lifecycle) {
             let cutoff = wall_clock() - (config.retention_seconds * 1_000) as i64;
             match store.sweep(cutoff, config.batch).await {
                 Ok(swept) if swept.removed == 0 => break,
-                Ok(swept) => events::swept(swept.expired, swept.removed),
+                Ok(swept) => {
+                    events::swept(swept.expired.len() as u64, swept.removed);
+                    for row in swept.expired {
+                        told.expired(&row.receiver, &row.id, row.seq, row.created);
+                    }
+                }
                 Err(error) => {
                     events::record_failed("sweep", &error, 0);
                     break;

@@ -73,7 +73,9 @@ impl Publisher {
             let kind = event.happening.name();
             if published.payload.len() > client.server_info().max_payload {
                 events::event_lost(kind, "too-large");
-                batch.pop();
+                if let Some(handed) = batch.pop().and_then(|event| event.handed) {
+                    let _ = handed.send(());
+                }
                 continue;
             }
             let mut headers = HeaderMap::new();

@@ -288,6 +288,9 @@ impl UnderWay {
         if error.kind() == PublishErrorKind::MaxPayloadExceeded {
             kept.settled = true;
             events::event_lost(kept.kind, "too-large");
+            if let Some(handed) = kept.handed.take() {
+                let _ = handed.send(());
+            }
             return false;
         }
         events::event_stream_failed(kept.kind, &error);

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
 use crate::attach::protocol::{Happening, VERSION};
+use crate::domain::id::SessionName;
 use crate::domain::time::EpochMs;
 use crate::subjects;
 
@@ -15,7 +16,7 @@ pub struct Told {
     pub happening: Happening,
     pub at: EpochMs,
     pub what: What,
-    /// Dropped without a word when it is lost.
+    /// Dropped without a word when it is lost, and may be told once more.
     pub handed: Option<oneshot::Sender<()>>,
 }
 
@@ -23,7 +24,7 @@ pub enum What {
     Notification(About),
     Session {
         user: Arc<str>,
-        session: Box<str>,
+        session: SessionName,
         dialect: &'static str,
         reason: Option<&'static str>,
     },
@@ -40,7 +41,7 @@ pub struct About {
     pub created: Option<EpochMs>,
     pub data: Option<Box<RawValue>>,
     pub reason: Option<&'static str>,
-    pub session: Option<Box<str>>,
+    pub session: Option<SessionName>,
     /// The queue's, where there may be no id.
     pub sequence: Option<u64>,
 }
@@ -71,7 +72,7 @@ struct Json<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    session: Option<&'a str>,
+    session: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dialect: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -96,8 +97,7 @@ impl Told {
             What::Notification(about) => {
                 about.id.len() + about.receiver.len() + about.data.as_ref().map_or(0, |data| data.get().len())
             }
-            What::Session { session, .. } => session.len(),
-            What::User(_) => 0,
+            What::Session { .. } | What::User(_) => 0,
         };
         size_of::<Self>() + text
     }
@@ -130,8 +130,8 @@ impl Told {
                 json.created = about.created;
                 json.data = about.data.as_deref();
                 json.reason = about.reason;
-                json.session = about.session.as_deref();
-                let message_id = match (&about.session, about.sequence) {
+                json.session = about.session.map(|session| session.to_string());
+                let message_id = match (about.session, about.sequence) {
                     (Some(session), _) => format!("{kind}:{}:{session}", about.id),
                     (None, Some(sequence)) => format!("{kind}:{}:{sequence}", about.id),
                     (None, None) => format!("{kind}:{}", about.id),
@@ -145,7 +145,7 @@ impl Told {
                 reason,
             } => {
                 json.user = Some(user);
-                json.session = Some(session);
+                json.session = Some(session.to_string());
                 json.dialect = Some(dialect);
                 json.reason = *reason;
                 (&**user, format!("{kind}:{session}"))

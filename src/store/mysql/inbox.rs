@@ -108,7 +108,7 @@ pub(super) async fn unread(connection: &mut MySqlConnection, user: &str) -> Resu
     })
 }
 
-fn message(row: &MySqlRow) -> Result<Message, sqlx::Error> {
+pub(super) fn message(row: &MySqlRow) -> Result<Message, sqlx::Error> {
     Ok(Message {
         id: text(row, "id")?,
         kind: text(row, "type")?,

@@ -18,6 +18,7 @@ mod outcomes;
 mod script;
 mod sweep;
 mod take_over;
+mod unreached;
 
 use std::time::Duration;
 
@@ -26,7 +27,8 @@ use serde::{Deserialize, Serialize};
 use sqlx::mysql::MySqlPool;
 
 use super::{
-    Batch, Confirmation, Confirmed, Lane, Mark, Page, PageQuery, Placed, Rung, Store, StoreError, Swept, Unread,
+    Batch, Confirmation, Confirmed, Lane, Looked, Mark, Page, PageQuery, Placed, Rung, Store, StoreError, Stretch,
+    Swept, Unended, Unread,
 };
 use crate::domain::envelope::Message;
 use crate::domain::notification::BodyHash;
@@ -218,6 +220,22 @@ impl Store for Mysql {
 
     async fn revocations(&self, since: EpochMs, now: EpochMs) -> Result<Vec<Revocation>, StoreError> {
         verb!(self, connection => cluster::revocations(connection, since, now))
+    }
+
+    async fn looked(&self) -> Result<Vec<Looked>, StoreError> {
+        verb!(self, connection => unreached::looked(connection))
+    }
+
+    async fn unended(&self, query: &Unended) -> Result<Stretch, StoreError> {
+        verb!(self, connection => unreached::unended(connection, query))
+    }
+
+    async fn begin_turn(&self, lane: u32, through: u64, now: EpochMs, until: EpochMs) -> Result<bool, StoreError> {
+        verb!(self, connection => unreached::begin_turn(connection, (lane, through), now, until))
+    }
+
+    async fn end_turn(&self, lane: u32, until: EpochMs, through: u64) -> Result<bool, StoreError> {
+        verb!(self, connection => unreached::end_turn(connection, lane, until, through))
     }
 
     async fn sweep(&self, cutoff: EpochMs, limit: u32) -> Result<Swept, StoreError> {

@@ -9,7 +9,7 @@ use super::outcomes::count;
 use super::script::{ROWS, Script, or_rollback};
 use crate::domain::outcome::Outcome;
 use crate::domain::time::EpochMs;
-use crate::store::Swept;
+use crate::store::{Expired, Swept};
 
 pub(super) async fn sweep(connection: &mut MySqlConnection, cutoff: EpochMs, limit: u32) -> Result<Swept, sqlx::Error> {
     sqlx::query("delete from notify_revocation where until < ? limit ?")
@@ -51,7 +51,7 @@ pub(super) async fn sweep(connection: &mut MySqlConnection, cutoff: EpochMs, lim
                 Err(error) if met_another(&error) => continue,
                 of_lane => of_lane?,
             };
-            swept.expired += of_lane.expired;
+            swept.expired.extend(of_lane.expired);
             swept.removed += of_lane.removed;
         }
     }
@@ -65,7 +65,8 @@ async fn sweep_lane(
     cutoff: EpochMs,
     limit: i64,
 ) -> Result<Swept, sqlx::Error> {
-    let mut script = Script::new("begin; select position, receiver, seq, outcome = 0 from notify_log where lane = ");
+    let mut script =
+        Script::new("begin; select position, receiver, seq, outcome = 0, id, created from notify_log where lane = ");
     script
         .number(lane)
         .push(" and position > ")
@@ -78,7 +79,7 @@ async fn sweep_lane(
         .push(" order by position limit ")
         .number(limit)
         .push(" for update skip locked");
-    let old: Vec<(i64, Vec<u8>, i64, bool)> = script
+    let old: Vec<(i64, Vec<u8>, i64, bool, Vec<u8>, EpochMs)> = script
         .fetch(connection)
         .await?
         .iter()
@@ -89,7 +90,7 @@ async fn sweep_lane(
     for chunk in old.chunks(ROWS) {
         std::mem::take(&mut script).run(connection).await?;
         let mut removed_through: BTreeMap<&[u8], i64> = BTreeMap::new();
-        for (_, receiver, seq, _) in chunk {
+        for (_, receiver, seq, ..) in chunk {
             let highest = removed_through.entry(receiver).or_default();
             *highest = (*highest).max(*seq);
         }
@@ -115,12 +116,20 @@ async fn sweep_lane(
         });
         script.push("); ");
     }
-    let expired = old.iter().filter(|row| row.3).count();
-    count(&mut script, Outcome::Expired, std::iter::repeat_n(lane, expired));
+    let removed = old.len() as u64;
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    let expired = old
+        .iter()
+        .filter(|row| row.3)
+        .map(|(_, receiver, seq, _, id, created)| Expired {
+            id: text(id),
+            receiver: text(receiver),
+            seq: *seq as u64,
+            created: *created,
+        });
+    let expired: Vec<_> = expired.collect();
+    count(&mut script, Outcome::Expired, std::iter::repeat_n(lane, expired.len()));
     script.push("commit");
     script.run(connection).await?;
-    Ok(Swept {
-        expired: expired as u64,
-        removed: old.len() as u64,
-    })
+    Ok(Swept { expired, removed })
 }

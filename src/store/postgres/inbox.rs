@@ -100,7 +100,7 @@ pub(super) async fn unread(pool: &Pool, user: &str) -> Result<Unread, sqlx::Erro
     })
 }
 
-fn message(row: &PgRow) -> Result<Message, sqlx::Error> {
+pub(super) fn message(row: &PgRow) -> Result<Message, sqlx::Error> {
     let data: String = row.try_get("data")?;
     Ok(Message {
         id: row.try_get("id")?,

@@ -10,6 +10,7 @@ mod insert;
 mod open;
 mod outcomes;
 mod pool;
+mod unreached;
 
 use std::time::Duration;
 
@@ -19,7 +20,8 @@ use sqlx::postgres::PgConnectOptions;
 pub use self::config::Config;
 use self::pool::Pool;
 use super::{
-    Batch, Confirmation, Confirmed, Lane, Mark, Page, PageQuery, Placed, Rung, Store, StoreError, Swept, Unread,
+    Batch, Confirmation, Confirmed, Lane, Looked, Mark, Page, PageQuery, Placed, Rung, Store, StoreError, Stretch,
+    Swept, Unended, Unread,
 };
 use crate::domain::envelope::Message;
 use crate::domain::notification::BodyHash;
@@ -134,6 +136,23 @@ impl Store for Postgres {
 
     async fn revocations(&self, since: EpochMs, now: EpochMs) -> Result<Vec<Revocation>, StoreError> {
         self.within(cluster::revocations(&self.pool, since, now)).await
+    }
+
+    async fn looked(&self) -> Result<Vec<Looked>, StoreError> {
+        self.within(unreached::looked(&self.pool)).await
+    }
+
+    async fn unended(&self, query: &Unended) -> Result<Stretch, StoreError> {
+        self.within(unreached::unended(&self.pool, query)).await
+    }
+
+    async fn begin_turn(&self, lane: u32, through: u64, now: EpochMs, until: EpochMs) -> Result<bool, StoreError> {
+        self.within(unreached::begin_turn(&self.pool, (lane, through), now, until))
+            .await
+    }
+
+    async fn end_turn(&self, lane: u32, until: EpochMs, through: u64) -> Result<bool, StoreError> {
+        self.within(unreached::end_turn(&self.pool, lane, until, through)).await
     }
 
     async fn sweep(&self, cutoff: EpochMs, limit: u32) -> Result<Swept, StoreError> {

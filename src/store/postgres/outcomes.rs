@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::fits;
 use super::pool::Pool;
 use crate::domain::time::EpochMs;
-use crate::store::{Confirmation, Confirmed, Swept};
+use crate::store::{Confirmation, Confirmed, Expired, Swept};
 
 #[derive(sqlx::FromRow)]
 struct Answer {
@@ -99,16 +99,35 @@ pub(super) async fn change(
     Ok(changed)
 }
 
+#[derive(sqlx::FromRow)]
+struct SweptRows {
+    rows_removed: i64,
+    expired_ids: Vec<String>,
+    expired_receivers: Vec<String>,
+    expired_seqs: Vec<i64>,
+    expired_created: Vec<EpochMs>,
+}
+
 pub(super) async fn sweep(pool: &Pool, cutoff: EpochMs, limit: u32) -> Result<Swept, sqlx::Error> {
     let mut lease = pool.lease().await?;
-    let (expired, removed): (i64, i64) = sqlx::query_as("select rows_expired, rows_removed from notify_sweep($1, $2)")
-        .bind(cutoff)
-        .bind(i64::from(limit))
-        .fetch_one(&mut *lease)
-        .await?;
+    let swept: SweptRows = sqlx::query_as(
+        "select rows_removed, expired_ids, expired_receivers, expired_seqs, expired_created from notify_sweep($1, $2)",
+    )
+    .bind(cutoff)
+    .bind(i64::from(limit))
+    .fetch_one(&mut *lease)
+    .await?;
     lease.give_back();
+    let names = swept.expired_ids.into_iter().zip(swept.expired_receivers);
+    let places = swept.expired_seqs.into_iter().zip(swept.expired_created);
+    let expired = names.zip(places).map(|((id, receiver), (seq, created))| Expired {
+        id,
+        receiver,
+        seq: seq as u64,
+        created,
+    });
     Ok(Swept {
-        expired: expired as u64,
-        removed: removed as u64,
+        expired: expired.collect(),
+        removed: swept.rows_removed as u64,
     })
 }

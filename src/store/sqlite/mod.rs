@@ -6,6 +6,7 @@ mod cluster;
 mod inbox;
 mod insert;
 mod outcomes;
+mod unreached;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,7 +20,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use sqlx::{ConnectOptions, FromRow, Row};
 
 use super::{
-    Batch, Confirmation, Confirmed, Lane, Mark, Page, PageQuery, Placed, Rung, Store, StoreError, Swept, Unread,
+    Batch, Confirmation, Confirmed, Lane, Looked, Mark, Page, PageQuery, Placed, Rung, Store, StoreError, Stretch,
+    Swept, Unended, Unread,
 };
 use crate::domain::envelope::Message;
 use crate::domain::notification::BodyHash;
@@ -225,6 +227,24 @@ impl Store for Sqlite {
 
     async fn revocations(&self, since: EpochMs, now: EpochMs) -> Result<Vec<Revocation>, StoreError> {
         self.within(cluster::revocations(&self.readers, since, now)).await
+    }
+
+    async fn looked(&self) -> Result<Vec<Looked>, StoreError> {
+        self.within(unreached::looked(&self.readers)).await
+    }
+
+    async fn unended(&self, query: &Unended) -> Result<Stretch, StoreError> {
+        self.within(unreached::unended(&self.readers, query)).await
+    }
+
+    async fn begin_turn(&self, lane: u32, through: u64, now: EpochMs, until: EpochMs) -> Result<bool, StoreError> {
+        self.writing(unreached::begin_turn(&self.writer, (lane, through), now, until))
+            .await
+    }
+
+    async fn end_turn(&self, lane: u32, until: EpochMs, through: u64) -> Result<bool, StoreError> {
+        self.writing(unreached::end_turn(&self.writer, lane, until, through))
+            .await
     }
 
     async fn sweep(&self, cutoff: EpochMs, limit: u32) -> Result<Swept, StoreError> {

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 
 use sqlx::sqlite::SqlitePool;
-use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+use sqlx::{FromRow, QueryBuilder, Sqlite, SqliteConnection};
 
 use super::insert::bind_all;
 use crate::domain::outcome::Outcome;
 use crate::domain::time::EpochMs;
-use crate::store::{Confirmation, Confirmed, Swept};
+use crate::store::{Confirmation, Confirmed, Expired, Swept};
 
 const ROWS: usize = 1_000;
 
@@ -145,9 +145,9 @@ pub(super) async fn sweep(pool: &SqlitePool, cutoff: EpochMs, limit: u32) -> Res
         .await?;
     let mut transaction = pool.begin_with("begin immediate").await?;
     // Positions follow the order of creation but for what waited in the queue, so the oldest positions are looked at and no index is needed.
-    let old: Vec<(i64, String, i64, i64, i64)> = sqlx::query_as(
-        "select position, receiver, seq, outcome, lane from \
-            (select position, receiver, seq, outcome, lane, created from notify_log order by position limit ?) where created < ?",
+    let old: Vec<Old> = sqlx::query_as(
+        "select * from \
+            (select position, id, receiver, seq, outcome, lane, created from notify_log order by position limit ?) where created < ?",
     )
     .bind(limit)
     .bind(cutoff)
@@ -156,12 +156,12 @@ pub(super) async fn sweep(pool: &SqlitePool, cutoff: EpochMs, limit: u32) -> Res
     if old.is_empty() {
         return Ok(Swept::default());
     }
-    let expired: Vec<i64> = old.iter().filter(|row| row.3 == 0).map(|row| row.4).collect();
+    let expired: Vec<i64> = old.iter().filter(|row| row.outcome == 0).map(|row| row.lane).collect();
     count(&mut transaction, Outcome::Expired, &expired).await?;
     let mut removed_through: HashMap<&str, i64> = HashMap::new();
-    for (_, receiver, seq, ..) in &old {
-        let highest = removed_through.entry(receiver).or_default();
-        *highest = (*highest).max(*seq);
+    for row in &old {
+        let highest = removed_through.entry(&row.receiver).or_default();
+        *highest = (*highest).max(row.seq);
     }
     for (receiver, seq) in removed_through {
         sqlx::query("update receiver set removed_through = max(removed_through, ?) where receiver = ?")
@@ -174,16 +174,34 @@ pub(super) async fn sweep(pool: &SqlitePool, cutoff: EpochMs, limit: u32) -> Res
         let mut delete = QueryBuilder::<Sqlite>::new("delete from notify_log where position in (");
         let mut list = delete.separated(", ");
         for row in chunk {
-            list.push_bind(row.0);
+            list.push_bind(row.position);
         }
         delete.push(")");
         delete.build().execute(&mut *transaction).await?;
     }
     transaction.commit().await?;
+    let removed = old.len() as u64;
+    let expired = old.into_iter().filter(|row| row.outcome == 0).map(|row| Expired {
+        id: row.id,
+        receiver: row.receiver,
+        seq: row.seq as u64,
+        created: row.created,
+    });
     Ok(Swept {
-        expired: expired.len() as u64,
-        removed: old.len() as u64,
+        expired: expired.collect(),
+        removed,
     })
+}
+
+#[derive(FromRow)]
+struct Old {
+    position: i64,
+    id: String,
+    receiver: String,
+    seq: i64,
+    outcome: i64,
+    lane: i64,
+    created: EpochMs,
 }
 
 /// Raises the tally of `outcome` for each lane by how often it is named.

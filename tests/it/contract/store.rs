@@ -1,8 +1,9 @@
-//! What every record promises. `told`: what nodes tell each other through it; `lanes`: with several dispatchers at work; `postgres`: with a server that goes away, and with today's table.
+//! What every record promises. `told`: what nodes tell each other through it; `lanes`: with several dispatchers at work; `unreached`: what nobody was there to get; `postgres`: with a server that goes away, and with today's table.
 
 mod lanes;
 mod postgres;
 mod told;
+mod unreached;
 
 use std::sync::Arc;
 
@@ -327,9 +328,15 @@ async fn retention_expires_what_is_open_and_counters_outlive_rows() {
             "created at 1000 is not before 1000"
         );
         let swept = store.sweep(1_001, 1).await.expect("swept");
-        assert_eq!((swept.expired, swept.removed), (0, 1), "a batch is bounded");
+        assert_eq!((swept.expired.len(), swept.removed), (0, 1), "a batch is bounded");
         let swept = store.sweep(1_001, 10).await.expect("swept");
-        assert_eq!((swept.expired, swept.removed), (1, 1));
+        assert_eq!((swept.expired.len(), swept.removed), (1, 1));
+        let gone = &swept.expired[0];
+        assert_eq!(
+            (&*gone.id, &*gone.receiver, gone.seq, gone.created),
+            ("a2", "alice", 2, 1_000),
+            "what expired is named"
+        );
         let empty = page(&*store, "alice", 0, Some(0), 10).await;
         assert_eq!((empty.rows.len(), empty.last_seq, empty.removed_through), (0, 2, 2));
         let lane = store.lanes().await.expect("lanes")[0].clone();

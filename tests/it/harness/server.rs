@@ -118,6 +118,17 @@ impl Server {
         }
     }
 
+    /// What it was told of a setting; the last word counts.
+    pub fn setting(&self, path: &str) -> Option<&str> {
+        let found = self.settings.iter().rev().find(|(name, _)| name == path);
+        found.map(|(_, value)| &**value)
+    }
+
+    /// From the next start on.
+    pub fn set(&mut self, path: &str, value: &str) {
+        self.settings.push((path.to_owned(), value.to_owned()));
+    }
+
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }

@@ -18,7 +18,7 @@ impl Story {
         while let Some(output) = self.session.poll_output() {
             assert!(!self.is_closed(), "something behind the close: {output:?}");
             match output {
-                Output::Send(bytes) | Output::Deliver(_, bytes) => self.client_gets(bytes),
+                Output::Send(bytes) | Output::Deliver(_, bytes, _) => self.client_gets(bytes),
                 Output::GivenUp => self.lines.push("given up".into()),
                 Output::Dropped => self.lines.push("dropped".into()),
                 Output::Authenticate { credential, renewal } => {

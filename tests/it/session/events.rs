@@ -315,7 +315,7 @@ fn one_encoding_serves_all_who_get_the_same() {
             let mut story = alice();
             story.session.handle_parcel(&seen, story.now);
             match story.session.poll_output() {
-                Some(quick_notify::session::Output::Deliver(_, bytes)) => bytes.as_ptr(),
+                Some(quick_notify::session::Output::Deliver(_, bytes, _)) => bytes.as_ptr(),
                 other => panic!("{other:?}"),
             }
         })

@@ -100,7 +100,7 @@ fn deliveries_wait_as_pointers_however_many_subscriptions_they_go_to() {
     assert_eq!(Arc::strong_count(&large), 6_401);
     let mut sent = 0;
     while let Some(output) = alice.session.poll_output() {
-        assert!(matches!(output, Output::Deliver(_, bytes) if bytes.len() > 65_536));
+        assert!(matches!(output, Output::Deliver(_, bytes, _) if bytes.len() > 65_536));
         sent += 1;
     }
     assert_eq!(sent, 6_400);
@@ -119,7 +119,7 @@ fn one_frame_is_encoded_for_all_who_get_the_same() {
             let mut alice = Story::listening(version, "auto");
             alice.session.handle_parcel(&parcel, alice.now);
             match alice.session.poll_output() {
-                Some(Output::Deliver(_, bytes)) => bytes,
+                Some(Output::Deliver(_, bytes, _)) => bytes,
                 other => panic!("{other:?}"),
             }
         })
