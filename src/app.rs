@@ -211,6 +211,7 @@ impl App {
         });
         let ready = Arc::new(AtomicBool::new(false));
         let auth_name = auth.name();
+        let plugins = attach.office.is_some();
         let api = Api {
             config: config.api,
             auth,
@@ -230,6 +231,7 @@ impl App {
                 version: env!("CARGO_PKG_VERSION"),
                 auth: auth_name,
                 publish: if dev { "open" } else { "key" },
+                plugins,
             },
         };
         let over_nats = nats.filter(|_| config.ingest.nats);

@@ -134,6 +134,8 @@ pub struct About {
     pub auth: &'static str,
     /// `open`, or `key` when publishing needs `X-API-Key`.
     pub publish: &'static str,
+    /// Whether plugins attach.
+    pub plugins: bool,
 }
 
 /// The routes of the API.

@@ -33,7 +33,9 @@ pub async fn disable(
     let decision = in_time(&api, office.decisions.disable(&name, &by)).await?;
     // The other nodes hear it; this one need not wait for that.
     office.roster.decided(&name, Some(decision.clone()));
-    Ok(Json(json!({"name": name, "disabled": decision})))
+    Ok(Json(
+        json!({"name": name, "disabled": decision, "plugin": office.roster.about(&name)}),
+    ))
 }
 
 pub async fn enable(
@@ -45,7 +47,9 @@ pub async fn enable(
     let office = office(&api, &name)?;
     in_time(&api, office.decisions.enable(&name)).await?;
     office.roster.decided(&name, None);
-    Ok(Json(json!({"name": name, "disabled": null})))
+    Ok(Json(
+        json!({"name": name, "disabled": null, "plugin": office.roster.about(&name)}),
+    ))
 }
 
 /// Where it is decided about a plugin that the configuration names.

@@ -150,10 +150,10 @@ async fn attached(client: &Client, plan: &Plan, tell: &mut impl FnMut(Finding)) 
     }
     let descriptor = match answered.describe(&plan.prefix, &everything(&info)) {
         Ok(descriptor) => descriptor,
-        Err(reason) => {
+        Err(unfit) => {
             let mend =
                 "a server refuses this instance, and says the same in its log and in `quick-notify plugins list`";
-            tell(Finding::wrong(None, "attachable", reason, mend));
+            tell(Finding::wrong(None, "attachable", unfit.reason, mend));
             return None;
         }
     };

@@ -6,7 +6,8 @@ use async_nats::jetstream;
 use async_nats::jetstream::kv::{self, Entry, Operation, Store};
 use futures_util::StreamExt;
 
-use super::roster::{Decision, Roster};
+use super::report::Decision;
+use super::roster::Roster;
 use crate::lifecycle::{Backoff, Lifecycle, wall_clock};
 use crate::nats::Nats;
 use crate::subjects;

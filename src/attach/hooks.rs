@@ -37,7 +37,7 @@ impl Hooks {
             allowed.hooks.iter().map(|hook| {
                 let subject = subjects::hook(&nats.prefix, name, hook.name());
                 let terms = allowed.absent(&config.hooks);
-                Arc::new(Line::new(&nats.client, subject, name, *hook, terms, &config.hooks))
+                Arc::new(Line::new(nats, subject, name, *hook, terms, &config.hooks))
             })
         });
         let hooks = Self(Some(Arc::new(Inner {

@@ -14,12 +14,15 @@ use async_nats::{Client, Message};
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use super::breaker::{self, Breaker};
 use super::config;
 use super::protocol::{AnswerFrame, Failure, Hook, OnFailure, Pattern, Question, VERSION};
+use super::tally::{Tallied, Tally};
 use crate::domain::id;
+use crate::lifecycle::wall_clock;
+use crate::nats::{Nats, Pulse};
 use crate::telemetry::events;
 
 /// What a plugin and the configuration say of a hook; both change while the server runs.
@@ -68,21 +71,16 @@ pub struct Line {
     pub subject: String,
     terms: ArcSwap<Terms>,
     breaker: Mutex<Breaker>,
+    tally: Tally,
     permits: Semaphore,
     client: Client,
+    pulse: watch::Receiver<Pulse>,
     max_request: usize,
     max_reply: usize,
 }
 
 impl Line {
-    pub fn new(
-        client: &Client,
-        subject: String,
-        plugin: &str,
-        hook: Hook,
-        terms: Terms,
-        config: &config::Hooks,
-    ) -> Self {
+    pub fn new(nats: &Nats, subject: String, plugin: &str, hook: Hook, terms: Terms, config: &config::Hooks) -> Self {
         Self {
             plugin: plugin.into(),
             hook,
@@ -93,8 +91,10 @@ impl Line {
                 Duration::from_millis(config.breaker_first_ms),
                 Duration::from_millis(config.breaker_most_ms),
             )),
+            tally: Tally::default(),
             permits: Semaphore::new(config.in_flight),
-            client: client.clone(),
+            client: nats.client.clone(),
+            pulse: nats.pulse.clone(),
             max_request: config.max_request,
             max_reply: config.max_reply,
         }
@@ -117,6 +117,11 @@ impl Line {
         self.lock().standing()
     }
 
+    /// What became of the questions so far.
+    pub fn tallied(&self) -> Tallied {
+        self.tally.tallied()
+    }
+
     /// Asks, and looks at the answer with `check`, whose error says what makes no sense. Within the deadline, the wait for a place included.
     pub async fn ask<Q: Serialize, A: DeserializeOwned, T>(
         &self,
@@ -127,17 +132,27 @@ impl Line {
         let answer = self.asked(question, check, begun).await;
         match &answer {
             Ok(_) => {
+                self.tally.answered(begun.elapsed());
                 if self.lock().succeeded() {
                     events::hook_recovered(&self.plugin, self.hook.name());
                 }
             }
             // It was not asked: nothing is learnt of it.
-            Err(Failure::Open | Failure::Disabled | Failure::Busy | Failure::TooLarge("the question", ..)) => {}
+            Err(
+                Failure::Open
+                | Failure::Disabled
+                | Failure::Busy
+                | Failure::Unavailable(_)
+                | Failure::TooLarge("the question", ..),
+            ) => {}
             Err(failure) => {
                 if self.lock().failed(Instant::now()) {
                     events::hook_left_alone(&self.plugin, self.hook.name(), failure);
                 }
             }
+        }
+        if let Err(failure) = &answer {
+            self.tally.failed(failure, wall_clock());
         }
         let failure = answer.as_ref().err().map(|failure| (failure.code(), failure as _));
         events::hook_asked(&self.plugin, self.hook.name(), begun.elapsed(), failure);
@@ -156,11 +171,18 @@ impl Line {
             Standing::Absent { .. } => return Err(Failure::Absent),
             Standing::Disabled => return Err(Failure::Disabled),
         };
-        if self.lock().ask(begun).is_err() {
+        let limit = terms.deadline;
+        // A question that waits in the client for NATS to return would come to the plugin when nobody waits for its answer any more.
+        if !self.is_connected() {
+            let mut pulse = self.pulse.clone();
+            let back = tokio::time::timeout(limit, pulse.wait_for(|pulse| pulse.connected)).await;
+            back.map_err(|_| away())?.map_err(|_| away())?;
+        }
+        if self.lock().ask(Instant::now()).is_err() {
             return Err(Failure::Open);
         }
-        let limit = terms.deadline;
-        let Ok(Ok(_permit)) = tokio::time::timeout(limit, self.permits.acquire()).await else {
+        let left = limit.saturating_sub(begun.elapsed());
+        let Ok(Ok(_permit)) = tokio::time::timeout(left, self.permits.acquire()).await else {
             return Err(Failure::Busy);
         };
         let left = limit.saturating_sub(begun.elapsed());
@@ -180,7 +202,10 @@ impl Line {
             }
         };
         let answered = tokio::time::timeout(left, asking).await;
-        let (request, message) = answered.map_err(|_| Failure::Timeout(limit.as_millis() as u64))??;
+        let (request, message) = answered.map_err(|_| match self.is_connected() {
+            true => Failure::Timeout(limit.as_millis() as u64),
+            false => away(),
+        })??;
         let answer = self.read(&request, &message)?;
         check(answer).map_err(Failure::BadReply)
     }
@@ -231,14 +256,28 @@ impl Line {
         serde_json::from_slice(&message.payload).map_err(bad_json)
     }
 
+    fn is_connected(&self) -> bool {
+        self.pulse.borrow().connected
+    }
+
     fn lock(&self) -> MutexGuard<'_, Breaker> {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn away() -> Failure {
+    Failure::Unavailable("the connection is lost; it is made again as soon as can be".into())
 }
 
 /// What a plugin wrote, short and without control characters, for an answer or a log.
 pub(super) fn excerpt(text: &str) -> String {
     const MOST: usize = 200;
     let shown = text.chars().take(MOST);
-    shown.map(|c| if c.is_control() { ' ' } else { c }).collect()
+    shown.map(|c| if is_unseen(c) { ' ' } else { c }).collect()
+}
+
+/// Acts on a terminal or on the direction of what is beside it, or isn't seen at all.
+fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }

@@ -13,9 +13,12 @@ pub mod descriptor;
 pub mod events;
 pub mod hooks;
 pub mod line;
+pub mod look;
 pub mod protocol;
+pub mod report;
 pub mod roster;
 pub mod schema;
+pub mod tally;
 
 pub use config::Config;
 pub use decisions::{Decisions, Unkept};

@@ -164,6 +164,22 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Every code there is.
+    pub const CODES: [&'static str; 12] = [
+        "timeout",
+        "absent",
+        "open",
+        "busy",
+        "too-large",
+        "bad-json",
+        "bad-version",
+        "bad-id",
+        "bad-reply",
+        "error",
+        "unavailable",
+        "disabled",
+    ];
+
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Timeout(_) => "timeout",

@@ -6,22 +6,21 @@
 //!
 //! # Why each name is asked for by itself
 //! An answer counts for the name whose question it answers. What a NATS account may subscribe to decides who can answer for whom, and nobody
-//! becomes another one by a general answer. Each question has a reply subject of its own, on which the server stops after a bounded number of
-//! answers: a flood of them costs this node nothing.
+//! becomes another one by a general answer. A flood for one name is cut off ([`look`]) and leaves the others alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
 use futures_util::future::join_all;
-use serde::Serialize;
 
 use super::config::{Allowed, Config};
-use super::descriptor::{self, Answered, Descriptor};
+use super::descriptor::{Answered, Descriptor, Unfit};
 use super::hooks::{DEFAULT_ORDER, Hooks};
-use super::line::{Line, Standing, Terms};
-use super::protocol::{Happening, OnFailure};
+use super::line::{Line, Standing, Terms, excerpt};
+use super::look::{self, Heard};
+use super::protocol::{Failure, Happening, Hook, OnFailure, Pattern};
+use super::report::{Decision, HookReport, InstanceReport, PluginReport, Report, StrangerReport};
 use crate::domain::time::EpochMs;
 use crate::lifecycle::{Lifecycle, wall_clock};
 use crate::nats::Nats;
@@ -58,36 +57,28 @@ struct Plugin {
     instances: BTreeMap<String, Instance>,
     disabled: Option<Decision>,
     was_attached: bool,
+    /// Why answers of the last round were left out; what goes on is not logged anew.
+    noise: BTreeSet<&'static str>,
 }
 
 struct Instance {
     since: EpochMs,
     heard: Instant,
     version: String,
-    said: Result<Descriptor, String>,
+    said: Result<Descriptor, Unfit>,
 }
 
-/// A plugin that is there and may not attach.
-#[derive(Debug, Clone, Serialize)]
-pub struct Stranger {
-    pub name: String,
-    pub version: String,
-    pub protocol: String,
-    #[serde(skip)]
-    heard: Option<Instant>,
-}
-
-/// What an operator decided about a plugin.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
-pub struct Decision {
-    pub disabled: bool,
-    /// Whose key it was.
-    pub by: String,
-    pub at: EpochMs,
+struct Stranger {
+    report: StrangerReport,
+    heard: Instant,
 }
 
 impl Roster {
     pub fn new(config: &Config, nats: &Nats, hooks: &Hooks, want: impl Fn(u32) + Send + Sync + 'static) -> Self {
+        for (name, allowed) in &config.plugins {
+            let hooks: Vec<_> = allowed.hooks.iter().copied().map(Hook::name).collect();
+            events::plugin_allowed(name, &hooks, &Failure::CODES);
+        }
         let plugins = config.plugins.keys().map(|name| (name.clone(), Plugin::default()));
         Self(Arc::new(Inner {
             seen: Mutex::new(Seen {
@@ -153,129 +144,96 @@ impl Roster {
         if !connected {
             return;
         }
+        let time = Duration::from_millis(self.0.config.discover_ms).min(LONGEST_LOOK);
         let names = self.0.config.plugins.iter();
         let known = join_all(names.map(|(name, allowed)| async move {
             let subject = format!("$SRV.INFO.{name}");
-            let most = self.0.config.max_instances;
-            (name, allowed, self.ask(subject, most, true).await)
+            let heard = look::ask(&self.0.nats, subject, self.0.config.max_instances, time).await;
+            (name, allowed, heard)
         }));
         let everybody = async {
             let most = self.0.config.max_strangers + self.0.config.plugins.len() * self.0.config.max_instances;
             match strangers {
-                true => Some(self.ask("$SRV.INFO".into(), most, false).await),
-                false => None,
+                true => look::ask(&self.0.nats, "$SRV.INFO".into(), most, time).await,
+                false => Heard::default(),
             }
         };
-        let (known, everybody) = tokio::join!(known, everybody);
+        let (known, everybody, echoes) = tokio::join!(known, everybody, look::echoes(&self.0.nats, LONGEST_LOOK));
         let mut seen = self.seen();
-        for (name, allowed, answers) in known {
-            for answered in answers.iter().filter(|answered| answered.name == *name) {
-                self.heard(&mut seen, name, allowed, answered);
-            }
+        for (name, allowed, heard) in known {
+            self.listen(&mut seen, name, allowed, heard);
         }
-        if let Some(answers) = everybody {
-            self.meet(&mut seen, answers);
+        self.meet(&mut seen, everybody.answers);
+        match echoes {
+            true => self.forget(&mut seen),
+            // It keeps the connection, and does nothing.
+            false => seen.connected = None,
         }
-        self.forget(&mut seen);
         self.apply(&mut seen);
     }
 
-    /// Asks, and gathers what comes in time, `most` answers at most. The NATS server itself stops behind them; of one plugin alone that is told.
-    async fn ask(&self, subject: String, most: usize, is_one: bool) -> Vec<Answered> {
-        let client = &self.0.nats.client;
-        let inbox = client.new_inbox();
-        let Ok(mut replies) = client.subscribe(inbox.clone()).await else {
-            return Vec::new();
-        };
-        let bounded = replies.unsubscribe_after(most as u64 + 1).await;
-        if bounded.is_err()
-            || client
-                .publish_with_reply(subject.clone(), inbox, "".into())
-                .await
-                .is_err()
-        {
-            return Vec::new();
-        }
-        let mut answers = Vec::new();
-        let mut came = 0;
-        let end = tokio::time::sleep(Duration::from_millis(self.0.config.discover_ms).min(LONGEST_LOOK));
-        tokio::pin!(end);
-        loop {
-            let message = tokio::select! {
-                () = &mut end => break,
-                message = replies.next() => message,
-            };
-            let Some(message) = message else { break };
-            // Nobody listens there: the server says so at once.
-            if message
-                .status
-                .is_some_and(|status| status == async_nats::StatusCode::NO_RESPONDERS)
-            {
-                break;
-            }
-            came += 1;
-            if came > most {
-                if is_one {
-                    events::plugin_answers_refused("flood", &subject);
-                }
-                break;
-            }
-            match descriptor::read(&message.payload) {
-                Some(answered) => answers.push(answered),
-                None => events::plugin_answers_refused("unreadable", &subject),
-            }
-        }
-        let _ = replies.unsubscribe().await;
-        answers
-    }
-
-    fn heard(&self, seen: &mut Seen, name: &str, allowed: &Allowed, answered: &Answered) {
+    /// Takes what was answered to the question about one plugin.
+    fn listen(&self, seen: &mut Seen, name: &str, allowed: &Allowed, heard: Heard) {
         let Some(plugin) = seen.plugins.get_mut(name) else {
             return;
         };
-        let said = answered.describe(&self.0.nats.prefix, allowed);
-        let is_full = plugin.instances.len() >= self.0.config.max_instances;
-        match plugin.instances.get_mut(&answered.id) {
-            Some(instance) => {
-                if let Err(reason) = &said
-                    && instance.said.as_ref().err() != Some(reason)
-                {
-                    events::plugin_refused(name, &answered.id, reason);
-                }
-                (instance.heard, instance.said) = (Instant::now(), said);
-                instance.version.clone_from(&answered.version);
-            }
-            None if is_full => events::plugin_answers_refused("flood", name),
-            None => {
-                match &said {
-                    Ok(_) => events::plugin_instance_came(name, &answered.id, &answered.version),
-                    Err(reason) => events::plugin_refused(name, &answered.id, reason),
-                }
-                let instance = Instance {
-                    since: wall_clock(),
-                    heard: Instant::now(),
-                    version: answered.version.clone(),
-                    said,
-                };
-                plugin.instances.insert(answered.id.clone(), instance);
-            }
+        let mut left_out = BTreeMap::from([("unreadable", heard.unreadable), ("flood", heard.is_flood.into())]);
+        for answered in heard.answers {
+            let reason = match answered.name == name {
+                true if self.heard(plugin, allowed, &answered) => continue,
+                true => "flood",
+                false => "misnamed",
+            };
+            *left_out.entry(reason).or_default() += 1;
         }
+        left_out.retain(|_, count| *count > 0);
+        for (reason, count) in &left_out {
+            events::plugin_answers_refused(name, reason, *count, !plugin.noise.contains(reason));
+        }
+        plugin.noise = left_out.into_keys().collect();
+    }
+
+    /// Notes what an instance says; false where there is no room for it.
+    fn heard(&self, plugin: &mut Plugin, allowed: &Allowed, answered: &Answered) -> bool {
+        let (name, id) = (&answered.name, &answered.id);
+        let said = answered.describe(&self.0.nats.prefix, allowed);
+        let known = plugin.instances.get(id);
+        if known.is_none() && plugin.instances.len() >= self.0.config.max_instances {
+            return false;
+        }
+        match (&said, known.as_ref().map(|instance| &instance.said)) {
+            (Ok(_), None) => events::plugin_instance_came(name, id, &answered.version),
+            (Err(unfit), said) if said != Some(&Err(unfit.clone())) => {
+                events::plugin_refused(name, id, &unfit.reason, &unfit.mend);
+            }
+            _ => {}
+        }
+        let instance = Instance {
+            since: known.map_or_else(wall_clock, |instance| instance.since),
+            heard: Instant::now(),
+            version: answered.version.clone(),
+            said,
+        };
+        plugin.instances.insert(id.clone(), instance);
+        true
     }
 
     /// Notes who is there and may not attach.
     fn meet(&self, seen: &mut Seen, answers: Vec<Answered>) {
         let most = self.0.config.max_strangers;
         for answered in answers.into_iter().filter(|answered| !self.knows(&answered.name)) {
-            let Some(protocol) = answered.protocol else { continue };
+            let Some(protocol) = &answered.protocol else { continue };
             if seen.strangers.len() >= most && !seen.strangers.contains_key(&answered.name) {
                 continue;
             }
-            let stranger = Stranger {
+            let report = StrangerReport {
                 name: answered.name.clone(),
-                version: answered.version,
-                protocol,
-                heard: Some(Instant::now()),
+                version: answered.version.clone(),
+                protocol: protocol.clone(),
+                allow: answered.wishes(),
             };
+            let heard = Instant::now();
+            let stranger = Stranger { report, heard };
             if seen.strangers.insert(answered.name.clone(), stranger).is_none() {
                 events::plugin_not_allowed(&answered.name);
             }
@@ -296,8 +254,7 @@ impl Roster {
             });
         }
         let long = lease.max(Duration::from_millis(self.0.config.discover_ms) * (2 * STRANGERS_EVERY as u32));
-        seen.strangers
-            .retain(|_, stranger| stranger.heard.is_some_and(|heard| is_there(heard, long)));
+        seen.strangers.retain(|_, stranger| is_there(stranger.heard, long));
     }
 
     /// Sets the terms of every line by who is there, and says which events are asked for.
@@ -358,12 +315,23 @@ impl Roster {
         let plugins = seen.plugins.iter().map(|(name, plugin)| self.reported(name, plugin));
         Report {
             plugins: plugins.collect(),
-            strangers: seen.strangers.values().cloned().collect(),
+            strangers: seen
+                .strangers
+                .values()
+                .map(|stranger| stranger.report.clone())
+                .collect(),
         }
+    }
+
+    /// One plugin, for people.
+    pub fn about(&self, name: &str) -> Option<PluginReport> {
+        let seen = self.seen();
+        seen.plugins.get(name).map(|plugin| self.reported(name, plugin))
     }
 
     fn reported(&self, name: &str, plugin: &Plugin) -> PluginReport {
         let lines = self.0.hooks.lines().iter().filter(|line| *line.plugin == *name);
+        let shown = |pattern: &Pattern| excerpt(&pattern.to_string());
         let hooks = lines.map(|line| {
             let terms = line.terms();
             HookReport {
@@ -377,20 +345,22 @@ impl Roster {
                 deadline_ms: terms.deadline.as_millis() as u64,
                 on_failure: terms.on_failure,
                 breaker: line.breaker().name(),
-                receivers: terms.receivers.iter().map(ToString::to_string).collect(),
-                types: terms.types.iter().map(ToString::to_string).collect(),
+                receivers: terms.receivers.iter().map(shown).collect(),
+                types: terms.types.iter().map(shown).collect(),
                 commands: terms.commands.iter().cloned().collect(),
+                tallied: line.tallied(),
             }
         });
         let newest = plugin.good().max_by(|one, other| one.version.cmp(&other.version));
         let events = plugin.good().flat_map(|descriptor| descriptor.events.iter().copied());
-        let events: std::collections::BTreeSet<Happening> = events.collect();
+        let events: BTreeSet<Happening> = events.collect();
         let instances = plugin.instances.iter().map(|(id, instance)| InstanceReport {
             id: id.clone(),
             version: instance.version.clone(),
             since: instance.since,
             silent_ms: instance.heard.elapsed().as_millis() as u64,
-            refused: instance.said.as_ref().err().cloned(),
+            refused: instance.said.as_ref().err().map(|unfit| unfit.reason.clone()),
+            mend: instance.said.as_ref().err().map(|unfit| unfit.mend.clone()),
         });
         PluginReport {
             name: name.to_owned(),
@@ -424,58 +394,4 @@ impl Plugin {
             .values()
             .filter_map(|instance| instance.said.as_ref().ok())
     }
-}
-
-/// `GET /api/plugins`.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct Report {
-    pub plugins: Vec<PluginReport>,
-    /// Those that are there and may not attach.
-    pub strangers: Vec<Stranger>,
-}
-
-#[derive(Debug, Clone, Serialize)]
-pub struct PluginReport {
-    pub name: String,
-    /// `attached`, `absent`, `refused` (all that is there of it) or `disabled`.
-    pub state: &'static str,
-    pub description: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub version: Option<String>,
-    pub required: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub disabled: Option<Decision>,
-    pub hooks: Vec<HookReport>,
-    pub events: Vec<&'static str>,
-    pub instances: Vec<InstanceReport>,
-}
-
-#[derive(Debug, Clone, Serialize)]
-pub struct HookReport {
-    pub hook: &'static str,
-    pub subject: String,
-    pub instances: usize,
-    pub order: u16,
-    pub deadline_ms: u64,
-    pub on_failure: OnFailure,
-    pub breaker: &'static str,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub receivers: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub types: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub commands: Vec<String>,
-}
-
-#[derive(Debug, Clone, Serialize)]
-pub struct InstanceReport {
-    pub id: String,
-    pub version: String,
-    /// When this node first heard of it.
-    pub since: EpochMs,
-    /// Since it last answered, in milliseconds.
-    pub silent_ms: u64,
-    /// Why it is not asked.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub refused: Option<String>,
 }

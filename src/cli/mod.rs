@@ -56,7 +56,7 @@ enum Command {
     Health(health::HealthArgs),
     /// Look at the dead letters, and replay them.
     Dead(dead::DeadArgs),
-    /// Attached plugins: the protocol, and a check for who writes one.
+    /// Look at the attached plugins, disable one, and see the protocol that they speak.
     Plugins(plugins::PluginsArgs),
     /// Bring the record's schema and the queue's streams up to date, and exit.
     Migrate(Configuration),

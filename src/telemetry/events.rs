@@ -289,10 +289,27 @@ pub fn plugin_instances(plugin: &str, instances: usize) {
     gauge!(names::PLUGIN_INSTANCES, "plugin" => plugin.to_owned()).set(instances as f64);
 }
 
+/// The configuration allows a plugin these hooks: what is counted of it begins at 0, so that a rate has a beginning.
+pub fn plugin_allowed(plugin: &str, hooks: &[&'static str], reasons: &[&'static str]) {
+    gauge!(names::PLUGIN_INSTANCES, "plugin" => plugin.to_owned()).set(0.0);
+    counter!(names::PLUGIN_REFUSED, "plugin" => plugin.to_owned()).increment(0);
+    for reason in ["flood", "misnamed", "unreadable"] {
+        counter!(names::PLUGIN_ANSWERS_REFUSED, "plugin" => plugin.to_owned(), "reason" => reason).increment(0);
+    }
+    for &hook in hooks {
+        gauge!(names::HOOK_OPEN, "plugin" => plugin.to_owned(), "hook" => hook).set(0.0);
+        let _ = histogram!(names::HOOK_SECONDS, "plugin" => plugin.to_owned(), "hook" => hook);
+        for &reason in reasons {
+            counter!(names::HOOK_FAILED, "plugin" => plugin.to_owned(), "hook" => hook, "reason" => reason)
+                .increment(0);
+        }
+    }
+}
+
 /// An instance may not attach as it is.
-pub fn plugin_refused(plugin: &str, id: &str, reason: &str) {
+pub fn plugin_refused(plugin: &str, id: &str, reason: &str, mend: &str) {
     counter!(names::PLUGIN_REFUSED, "plugin" => plugin.to_owned()).increment(1);
-    tracing::warn!(plugin, id, reason, "an instance of a plugin was refused");
+    tracing::warn!(plugin, id, reason, mend, "an instance of a plugin was refused");
 }
 
 /// A plugin is there that the configuration doesn't name.
@@ -303,10 +320,16 @@ pub fn plugin_not_allowed(name: &str) {
     );
 }
 
-/// Answers to the question who is there were left unread.
-pub fn plugin_answers_refused(reason: &'static str, asked: &str) {
-    counter!(names::PLUGIN_ANSWERS_REFUSED, "reason" => reason).increment(1);
-    tracing::warn!(reason, asked, "answers to the question who is there were not looked at");
+/// So many answers to the question about a plugin were left out; `is_new`: those of the round before were not.
+pub fn plugin_answers_refused(plugin: &str, reason: &'static str, count: u64, is_new: bool) {
+    counter!(names::PLUGIN_ANSWERS_REFUSED, "plugin" => plugin.to_owned(), "reason" => reason).increment(count);
+    if is_new {
+        tracing::warn!(
+            plugin,
+            reason,
+            "answers to the question about a plugin are not looked at; told once while it goes on"
+        );
+    }
 }
 
 /// An operator disabled a plugin, or enabled it again.

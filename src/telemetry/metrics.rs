@@ -81,7 +81,7 @@ table! {
     HOOK_OPEN = Gauge "hook_open" "1 while a hook is left alone because it failed again and again, by plugin and hook.";
     PLUGIN_INSTANCES = Gauge "plugin_instances" "Instances of a plugin that are attached, by plugin.";
     PLUGIN_REFUSED = Counter "plugin_refused_total" "Instances of a plugin that may not attach as they are, by plugin; the log and `quick-notify plugins inspect` say why.";
-    PLUGIN_ANSWERS_REFUSED = Counter "plugin_answers_refused_total" "Answers to the question who is there that were not looked at, by reason (flood, unreadable).";
+    PLUGIN_ANSWERS_REFUSED = Counter "plugin_answers_refused_total" "Answers to the question about a plugin that were not looked at, by plugin and reason (flood: more than attach.max_instances, once for all that were cut off; misnamed; unreadable).";
     EVENTS_TOLD = Counter "events_told_total" "Events that were published for plugins, or that the stream has, by kind.";
     EVENTS_LOST = Counter "events_lost_total" "Events that nobody will be told of, by kind and reason (queue-full: attach.events.queue or queue_octets; too-large; refused; drain; backlog: too many users went at once).";
     EVENTS_WAITING = Gauge "events_waiting" "Events that wait to be published. Grows while NATS is away or slow; at attach.events.queue further ones are lost.";

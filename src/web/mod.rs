@@ -22,6 +22,7 @@ files! {
     "/" => "index.html" as "text/html; charset=utf-8";
     "/page.css" => "page.css" as "text/css; charset=utf-8";
     "/page.js" => "page.js" as "text/javascript; charset=utf-8";
+    "/plugins.js" => "plugins.js" as "text/javascript; charset=utf-8";
     "/icon.svg" => "icon.svg" as "image/svg+xml";
     "/sdk/quick-notify.d.ts" => "sdk/quick-notify.d.ts" as "application/typescript; charset=utf-8";
     "/sdk/quick-notify.js" => "sdk/quick-notify.js" as "text/javascript; charset=utf-8";

@@ -2,21 +2,23 @@
  * The page at `/`: a person connects as a user, watches what comes, publishes, confirms, and tidies the inbox.
  *
  * All it knows comes through the browser client, which the bell in the header shares; only publishing is a plain fetch, since
- * that is a back end's work. The bell also tells a screen reader what comes.
+ * that is a back end's work, and `plugins.js` asks who is attached. The bell also tells a screen reader what comes.
  * What others wrote is shown as text, never as HTML. Lists are bounded: the live one holds the newest
  * MAX_SHOWN, the inbox MAX_HISTORY.
  */
 
 import '/sdk/bell.js';
 import { QuickNotify } from '/sdk/quick-notify.js';
+import { watchPlugins } from '/plugins.js';
 
 const MAX_SHOWN = 200;
 const MAX_HISTORY = 1000;
 const PAGE_SIZE = 20;
 const $ = (id) => document.getElementById(id);
 
-let about = { version: '', auth: 'dev', publish: 'open' };
+let about = { version: '', auth: 'dev', publish: 'open', plugins: false };
 let client = null;
+let apiKey = ''; // as it was when it was typed to its end
 
 async function start() {
   if (matchMedia('(max-width: 860px)').matches) for (const card of document.querySelectorAll('details.card')) card.open = false;
@@ -31,6 +33,7 @@ async function start() {
   $('data').addEventListener('keydown', (event) => event.key === 'Enter' && (event.ctrlKey || event.metaKey) && $('publish').requestSubmit());
   $('publish').addEventListener('input', ({ target }) => target.removeAttribute('aria-invalid'));
   $('token').addEventListener('input', showEmpty);
+  $('api-key').addEventListener('change', () => (apiKey = $('api-key').value));
   $('topics').addEventListener('submit', (event) => (event.preventDefault(), addTopic()));
   $('reload').addEventListener('click', () => loadHistory(true));
   $('load-more').addEventListener('click', () => loadHistory(false));
@@ -60,6 +63,7 @@ async function readAbout() {
   $('api-key-field').hidden = about.publish !== 'key';
   $('version').textContent = `quick-notify ${about.version}`;
   showEmpty();
+  if (about.plugins) watchPlugins(() => (about.publish === 'key' ? apiKey : null));
 }
 
 // ---- session

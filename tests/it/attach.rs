@@ -3,6 +3,8 @@
 mod conformance;
 mod events;
 mod examples;
+mod flood;
 mod roster;
 mod schema;
+mod silence;
 mod unreached;

@@ -3,6 +3,7 @@
 mod client;
 mod dead;
 mod ending;
+mod plugins;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -36,7 +37,7 @@ fn data_of(directory: &Path) -> String {
 
 #[test]
 fn help_says_what_there_is_and_how_it_is_used() {
-    let table: [(&[&str], &[&str]); 9] = [
+    let table: [(&[&str], &[&str]); 11] = [
         (
             &["--help"],
             &[
@@ -94,6 +95,14 @@ fn help_says_what_there_is_and_how_it_is_used() {
             &["[NUMBER]...", "--all", "--reason <REASON>", "--config <FILE>"],
         ),
         (
+            &["plugins", "--help"],
+            &["list", "inspect", "disable", "enable", "Outlives restarts"],
+        ),
+        (
+            &["plugins", "disable", "--help"],
+            &["<NAME>", "--json", "--url <URL>", "[env: QN_API_KEY]", "api.admins"],
+        ),
+        (
             &["migrate", "--help"],
             &[
                 "Bring the record's schema and the queue's streams up to date",
@@ -119,7 +128,7 @@ fn help_says_what_there_is_and_how_it_is_used() {
 
 #[test]
 fn what_was_typed_wrongly_is_explained() {
-    let table: [(&[&str], i32, &str); 10] = [
+    let table: [(&[&str], i32, &str); 12] = [
         (&["serv"], 2, "unrecognized subcommand 'serv'"),
         (
             &["--set", "app.listen"],
@@ -158,6 +167,16 @@ fn what_was_typed_wrongly_is_explained() {
             "the argument '--to <USER>' cannot be used with '--everyone'",
         ),
         (&["publish", "--to", "a", "x", "--data", "1"], 2, "cannot be used with"),
+        (
+            &["--set", "app.listen=x", "plugins", "list"],
+            1,
+            "list, inspect, disable and enable take no configuration, only the server's URL",
+        ),
+        (
+            &["plugins", "disable", "../../api/sessions/revoke"],
+            1,
+            "is no plugin's name: those have letters, digits, - and _",
+        ),
     ];
     for (arguments, code, words) in table {
         let (got, out, err) = run(arguments, &[]);

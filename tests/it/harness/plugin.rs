@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_nats::Client;
 use async_nats::service::error::Error as ServiceError;
@@ -121,7 +122,9 @@ impl Recipe {
     }
 
     pub async fn start_at(self, url: &str, prefix: &str) -> Plugin {
-        let client = within("a connection", async_nats::connect(url)).await.expect("NATS");
+        let again = |_| Duration::from_millis(20);
+        let options = async_nats::ConnectOptions::new().reconnect_delay_callback(again);
+        let client = within("a connection", options.connect(url)).await.expect("NATS");
         let service = client
             .service_builder()
             .description("a plugin of the tests")
