@@ -25,6 +25,7 @@ use crate::keys::Keys;
 use crate::lifecycle::Lifecycle;
 use crate::nats;
 use crate::queue::{self, Queue};
+use crate::receipts::Receipts;
 use crate::session::Rules;
 use crate::store::{self, Store};
 use crate::subjects;
@@ -130,6 +131,13 @@ impl App {
         stages.rest.spawn_vital("tail", rounds.run(stages.rest.clone()));
         stages.rest.spawn_vital("revocations", watch.run(stages.rest.clone()));
 
+        let receipts = Receipts::open(
+            config.ingest.max_waiting,
+            // Alone, nobody else dispatches.
+            nats.clone().filter(|_| queue.is_shared()),
+            &stages.rest,
+        )
+        .await?;
         let outcomes = Outcomes::start(Arc::clone(&store), told.clone(), &config.edge, &stages.outcomes);
         for lane in 0..queue.lanes() {
             let dispatcher = Dispatcher {
@@ -140,6 +148,8 @@ impl App {
                 store: Arc::clone(&store),
                 topic: Arc::clone(&topic),
                 events: told.clone(),
+                hooks: attach.hooks.clone(),
+                receipts: receipts.clone(),
             };
             stages
                 .dispatch
@@ -243,6 +253,7 @@ impl App {
             Arc::clone(&queue),
             Arc::clone(&store),
             told,
+            receipts,
         );
         let ingest = Arc::new(ingest);
         let no_tokens = axum::middleware::from_fn_with_state(edge.config.query_token, edge::no_tokens);

@@ -9,7 +9,7 @@
 //! | 6 | [`config`] | the sum of every module's `Config` |
 //! | 5 | [`ingest`] [`dispatch`] [`edge`] [`sweep`] [`api`] [`web`] | rooms: tasks and routes; they meet only through ports |
 //! | 4 | [`queue`] [`store`] [`topic`] [`auth`] | ports: a trait and its adapters |
-//! | 2 | [`session`], [`lifecycle`] [`telemetry`] [`http`] [`keys`] [`secret`] [`sqlite`] [`nats`] [`redis`] | a session as a pure state machine; services that everybody may use |
+//! | 2 | [`session`], [`lifecycle`] [`telemetry`] [`http`] [`keys`] [`secret`] [`sqlite`] [`nats`] [`redis`] [`receipts`] | a session as a pure state machine; services that everybody may use |
 //! | 1 | [`stomp`] [`sockjs`] | pure: bytes |
 //! | 0 | [`domain`] [`subjects`] | the product's words; every NATS subject and Redis key |
 
@@ -26,6 +26,7 @@ pub mod keys;
 pub mod lifecycle;
 pub mod nats;
 pub mod plugin;
+pub mod receipts;
 pub mod redis;
 pub mod secret;
 pub mod session;

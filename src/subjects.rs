@@ -12,6 +12,7 @@
 //! | `PREFIX.topic.all`, `PREFIX.topic.user.TOKEN` | the nodes' own, where NATS is the topic: what every node must hear, and what is for one user |
 //! | `PREFIX.hook.PLUGIN.HOOK` | request/reply: what the nodes ask an attached plugin; nobody else may listen there |
 //! | `PREFIX.event.KIND.TOKEN` | what happened, to attached plugins; TOKEN is the receiver's or the user's |
+//! | `PREFIX.receipt.NODE` | the nodes' own: what became of a notification for which a producer waits at the door of that node |
 //! | `PREFIX.topic.echo.NODE` | the nodes' own: what a node tells itself, to learn that the server has got all before it |
 //!
 //! A TOKEN is a name that NATS takes as one subject token, see [`token`].
@@ -67,6 +68,11 @@ pub fn nodes_bucket(prefix: &str) -> String {
 /// The key-value bucket of the users' sessions, by the users' tokens.
 pub fn roll_bucket(prefix: &str) -> String {
     format!("{prefix}-roll")
+}
+
+/// Where a node hears what its doors wait for.
+pub fn receipt(prefix: &str, node: &str) -> String {
+    format!("{prefix}.receipt.{node}")
 }
 
 /// Where the nodes ask a plugin.

@@ -113,6 +113,11 @@ impl Line {
         is_new
     }
 
+    /// Octets of a question, its frame included.
+    pub fn max_question(&self) -> usize {
+        self.max_request.min(self.client.server_info().max_payload)
+    }
+
     pub fn breaker(&self) -> breaker::Standing {
         self.lock().standing()
     }
@@ -219,7 +224,7 @@ impl Line {
             body: question,
         };
         let payload = serde_json::to_vec(&question).expect("questions are JSON");
-        let most = self.max_request.min(self.client.server_info().max_payload);
+        let most = self.max_question();
         if payload.len() > most {
             return Err(Failure::TooLarge("the question", payload.len(), most));
         }

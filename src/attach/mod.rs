@@ -16,9 +16,11 @@ pub mod line;
 pub mod look;
 pub mod protocol;
 pub mod report;
+pub mod review;
 pub mod roster;
 pub mod schema;
 pub mod tally;
+mod verdict;
 
 pub use config::Config;
 pub use decisions::{Decisions, Unkept};

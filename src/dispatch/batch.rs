@@ -1,17 +1,25 @@
-//! One batch of a lane: read, stored, rung, settled.
+//! One batch of a lane: read, reviewed, stored, rung, settled.
+
+use std::collections::HashMap;
+
+use futures_util::future::join_all;
 
 use super::record::Inserted;
-use super::refused::{Refused, bounded};
+use super::refused::Refused;
 use super::{Dispatcher, Interrupted};
-use crate::domain::envelope::Envelope;
-use crate::domain::notification::{Draft, Notification};
+use crate::domain::envelope::{Content, Envelope};
+use crate::domain::notification::{Audience, Draft, Notification};
 use crate::lifecycle::{Lifecycle, wall_clock};
 use crate::queue::{DeadLetter, Direct, Entry, Source};
-use crate::store::{Batch, Item, Placed};
+use crate::receipts::Word;
+use crate::store::{Batch, Item, PageQuery, Placed};
 use crate::telemetry::events;
 
+/// Rows that are read at once.
+const READS: usize = 16;
+
 impl Dispatcher {
-    /// One batch: store, ring, settle. Says whether to go on; `false` means that the drain came while the record was away.
+    /// One batch. Says whether to go on; `false` means that the drain came while the record, the queue or a plugin was away.
     pub(super) async fn handle(
         &self,
         epoch: u64,
@@ -22,7 +30,11 @@ impl Dispatcher {
         let Some(through) = entries.last().map(|entry| entry.sequence) else {
             return Ok(true);
         };
-        let read: Vec<_> = entries.iter().map(|entry| self.read(entry)).collect();
+        let mut read: Vec<_> = entries.iter().map(|entry| self.read(entry)).collect();
+        let mut asking = Asking::of(&mut read);
+        let Some(routed) = self.review(&mut read, given_back, lifecycle).await? else {
+            return Ok(false);
+        };
         let mut refused = Vec::with_capacity(read.len());
         let mut items = Vec::with_capacity(read.len());
         for (entry, read) in entries.iter().zip(read) {
@@ -46,18 +58,21 @@ impl Dispatcher {
             left => {
                 // Unsettled: it comes again, here or elsewhere. A try whose end is unknown may have been committed, though; then what has no place in
                 // the record counts as repeated, and would be rung by nobody.
-                self.ring(unrecorded(batch), lifecycle).await;
+                self.ring(unrecorded(batch, &routed), lifecycle).await;
                 return left.map(|_| false);
             }
         };
         let now = wall_clock();
         let mut bells = Vec::with_capacity(placed.len());
+        let mut repeated = Vec::new();
         let mut dead = Vec::new();
-        for (((item, entry), placed), refused) in batch.items.into_iter().zip(entries).zip(placed).zip(refused) {
-            let (notification, reason) = match (placed, item.notification) {
+        let items = batch.items.into_iter().zip(entries).zip(placed).zip(refused);
+        for (at, (((item, entry), placed), refused)) in items.enumerate() {
+            let reason = match (placed, item.notification) {
                 (Placed::Stored { seq }, Some(notification)) => {
                     events::stored(notification.created, now);
                     self.events.stored(&notification, seq);
+                    asking.answer(at, || Word::Stored { seq });
                     bells.push(Envelope::of(notification, Some(seq)));
                     continue;
                 }
@@ -67,46 +82,57 @@ impl Dispatcher {
                     if retried {
                         self.events.stored(&notification, seq);
                     }
-                    bells.push(Envelope::of(notification, Some(seq)));
+                    asking.answer(at, || Word::Stored { seq });
+                    repeated.push((notification, seq));
                     continue;
                 }
                 (Placed::Transient { repeated }, Some(notification)) => {
+                    if let Some(copies) = routed.get(&at) {
+                        asking.answer(at, || Word::Routed { copies: *copies });
+                        continue;
+                    }
+                    asking.answer(at, || Word::Told);
                     // After a try whose end is unknown it counts as repeated, and yet it was not rung.
                     if !repeated || retried {
                         bells.push(Envelope::of(notification, None));
                     }
                     continue;
                 }
-                (_, Some(notification)) => (Some(notification), Refused::conflict()),
-                (_, None) => (None, refused.unwrap_or_else(Refused::conflict)),
+                (_, Some(notification)) => Refused::conflict(notification),
+                (_, None) => refused.unwrap_or_else(|| Refused::of_draft("unreadable", String::new())),
             };
-            self.events.dead(notification.as_ref(), entry.sequence, reason.code);
-            let id = notification.map_or_else(String::new, |notification| notification.id);
-            events::dead_letter(&id, entry.sequence, reason.code);
+            self.events
+                .dead(reason.notification.as_ref(), entry.sequence, reason.code);
+            events::dead_letter(reason.id(), entry.sequence, reason.code);
+            asking.answer_later(at, || reason.word());
             dead.push(DeadLetter {
                 sequence: entry.sequence,
-                id,
+                detail: reason.detail(),
+                id: reason.id().to_owned(),
                 reason: reason.code,
-                detail: bounded(reason.detail),
                 payload: entry.payload,
             });
         }
+        let Some(again) = self.bells_again(repeated, given_back, lifecycle).await? else {
+            return Ok(false);
+        };
+        bells.extend(again);
         if !self.ring(bells, lifecycle).await {
             // Unsettled: it comes again, and is rung again.
             return Ok(false);
         }
+        self.receipts.tell(asking.told).await;
         // After the commit: a crash between the two redelivers, and the record knows what it has.
         self.queue.settle(self.lane, through, dead).await?;
+        self.receipts.tell(asking.later).await;
         Ok(true)
     }
 
     /// What an entry says, or why it can never pass.
     fn read(&self, entry: &Entry) -> Result<Notification, Refused> {
         match &entry.source {
-            Source::Door => serde_json::from_slice(&entry.payload).map_err(|error| Refused {
-                code: "unreadable",
-                detail: error.to_string(),
-            }),
+            Source::Door => serde_json::from_slice(&entry.payload)
+                .map_err(|error| Refused::of_draft("unreadable", error.to_string())),
             Source::Direct(direct) => self.accept(direct, &entry.payload),
         }
     }
@@ -115,22 +141,58 @@ impl Dispatcher {
     fn accept(&self, direct: &Direct, payload: &[u8]) -> Result<Notification, Refused> {
         let notification = Draft::from_json(payload)
             .and_then(|draft| draft.accept(|| direct.fallback_id.clone(), direct.created, &self.kinds))
-            .map_err(|rejection| Refused {
-                code: "invalid",
-                detail: rejection.to_string(),
-            })?;
+            .map_err(|rejection| Refused::of_draft("invalid", rejection.to_string()))?;
         // Who may publish for whom is decided by the subject.
         if direct.to.as_ref() != Some(&notification.to) {
-            return Err(Refused {
-                code: "misdirected",
-                detail: format!(
-                    "the body is for {}, which its subject does not say as it should: in a token every octet but letters, digits, - and _ is = \
-                     and two upper-case hex digits",
-                    notification.to.receiver()
-                ),
-            });
+            let detail = format!(
+                "the body is for {}, which its subject does not say as it should: in a token every octet but letters, digits, - and _ is = \
+                 and two upper-case hex digits",
+                notification.to.receiver()
+            );
+            return Err(Refused::of_draft("misdirected", detail));
         }
         Ok(notification)
+    }
+
+    /// The bells of what the record had, in its words: a plugin may have changed what came this time, or the time before. `None` when the drain came
+    /// first.
+    async fn bells_again(
+        &self,
+        repeated: Vec<(Notification, u64)>,
+        given_back: u32,
+        lifecycle: &Lifecycle,
+    ) -> Result<Option<Vec<Envelope>>, Interrupted> {
+        if !self.hooks.may_review() {
+            let bells = repeated.into_iter();
+            return Ok(Some(
+                bells
+                    .map(|(notification, seq)| Envelope::of(notification, Some(seq)))
+                    .collect(),
+            ));
+        }
+        let mut bells = Vec::with_capacity(repeated.len());
+        for some in repeated.chunks(READS) {
+            let pages = some.iter().map(|(notification, seq)| PageQuery {
+                user: notification.to.receiver().to_owned(),
+                after: seq - 1,
+                all_after: Some(seq - 1),
+                limit: 1,
+            });
+            let pages: Vec<_> = pages.collect();
+            let read = pages
+                .iter()
+                .map(|page| self.answered("page", || self.store.page(page), given_back, lifecycle));
+            for (page, (_, seq)) in join_all(read).await.into_iter().zip(some) {
+                let Some(page) = page? else { return Ok(None) };
+                // One that was deleted meanwhile is told to nobody.
+                let row = page.rows.into_iter().find(|row| row.seq == Some(*seq));
+                bells.extend(row.map(|row| Envelope {
+                    to: Audience::User(row.receiver.clone()),
+                    content: Content::Message(row),
+                }));
+            }
+        }
+        Ok(Some(bells))
     }
 
     /// Rings. A bell that may be lost is noted, so that every node looks into the record; says `false` when the drain came before that.
@@ -156,10 +218,46 @@ impl Dispatcher {
     }
 }
 
-/// The bells of what asked for no place in the record.
-fn unrecorded(batch: Batch) -> Vec<Envelope> {
-    let notifications = batch.items.into_iter().filter_map(|item| item.notification);
-    notifications
+/// Who waits for the word on a notification of the batch, by its place; and the words, those on dead letters apart.
+struct Asking {
+    doors: HashMap<usize, (Box<str>, String)>,
+    told: Vec<(Box<str>, String, Word)>,
+    later: Vec<(Box<str>, String, Word)>,
+}
+
+impl Asking {
+    fn of(read: &mut [Result<Notification, Refused>]) -> Self {
+        let doors = read.iter_mut().enumerate().filter_map(|(at, read)| {
+            let notification = read.as_mut().ok()?;
+            Some((at, (notification.wait.take()?, notification.id.clone())))
+        });
+        Self {
+            doors: doors.collect(),
+            told: Vec::new(),
+            later: Vec::new(),
+        }
+    }
+
+    fn answer(&mut self, at: usize, word: impl FnOnce() -> Word) {
+        if let Some((door, id)) = self.doors.remove(&at) {
+            self.told.push((door, id, word()));
+        }
+    }
+
+    /// Once the letter is kept.
+    fn answer_later(&mut self, at: usize, word: impl FnOnce() -> Word) {
+        if let Some((door, id)) = self.doors.remove(&at) {
+            self.later.push((door, id, word()));
+        }
+    }
+}
+
+/// The bells of what asked for no place in the record; what was routed is told to nobody.
+fn unrecorded(batch: Batch, routed: &HashMap<usize, usize>) -> Vec<Envelope> {
+    let items = batch.items.into_iter().enumerate();
+    items
+        .filter(|(at, _)| !routed.contains_key(at))
+        .filter_map(|(_, item)| item.notification)
         .filter(|notification| !notification.persist)
         .map(|notification| Envelope::of(notification, None))
         .collect()

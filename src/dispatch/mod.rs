@@ -4,22 +4,27 @@
 //! lane has come. While the record is away the batch is held and tried again in place, and nothing behind it is taken, so order stays; after some
 //! time the lane is left to a node that may reach the record, and taken up again when this one does. An outage never counts against a notification; what can never pass goes to the dead letters and doesn't hold up its neighbours.
 //!
+//! Attached plugins may look at a batch before it is stored, and change, reject or route what is in it; a batch that one of them holds up is held as
+//! one that the record holds up. Who waits at a door for the record's word is told when there is one.
+//!
 //! What came past the doors is checked here as a door would check it. A bell that could not be rung is noted in the record, where every node's
 //! tail sees it.
 
 mod batch;
 mod record;
 mod refused;
+mod reviewing;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::attach::Events;
+use crate::attach::{Events, Hooks};
 use crate::domain::kind::Kinds;
 use crate::lifecycle::{Backoff, Lifecycle};
 use crate::queue::{Most, Queue, QueueError};
+use crate::receipts::Receipts;
 use crate::store::{Store, StoreError};
 use crate::telemetry::events;
 use crate::topic::Topic;
@@ -40,6 +45,9 @@ pub struct Config {
     pub give_back_ms: u64,
     /// The same at most: where the record answers and yet stores nothing, no node does better, and each keeps the lane for twice as long as before.
     pub give_back_most_ms: u64,
+    /// How long a full queue is waited for with the copies of what a plugin routes, until that becomes a dead letter, in milliseconds. Its place in
+    /// the queue may be what they wait for.
+    pub full_ms: u64,
 }
 
 impl Default for Config {
@@ -51,6 +59,7 @@ impl Default for Config {
             retry_most_ms: 1_000,
             give_back_ms: 5_000,
             give_back_most_ms: 120_000,
+            full_ms: 30_000,
         }
     }
 }
@@ -78,6 +87,9 @@ impl Config {
             let reason = "must lie between give_back_ms and 3600000";
             problems.push(("give_back_most_ms".into(), reason.into()));
         }
+        if !(100..=3_600_000).contains(&self.full_ms) {
+            problems.push(("full_ms".into(), "must lie between 100 and 3600000".into()));
+        }
         problems
     }
 
@@ -98,6 +110,8 @@ pub struct Dispatcher {
     pub store: Arc<dyn Store>,
     pub topic: Arc<dyn Topic>,
     pub events: Events,
+    pub hooks: Hooks,
+    pub receipts: Receipts,
 }
 
 impl Dispatcher {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Dispatcher, Interrupted};
 use crate::lifecycle::Lifecycle;
-use crate::store::{Batch, Placed, StoreError};
+use crate::store::{Batch, Kept, Placed, StoreError};
 use crate::telemetry::events;
 
 impl Dispatcher {
@@ -41,15 +41,39 @@ impl Dispatcher {
         }
     }
 
+    /// Takes the lane over in the record; `None` when the drain came first.
     pub(super) async fn claim(&self, given_back: u32, lifecycle: &Lifecycle) -> Result<Option<u64>, Interrupted> {
+        let claim = || self.store.claim(self.lane);
+        self.answered("claim", claim, given_back, lifecycle).await
+    }
+
+    /// What the record has under `ids`; `None` when the drain came first.
+    pub(super) async fn kept(
+        &self,
+        ids: &[&str],
+        given_back: u32,
+        lifecycle: &Lifecycle,
+    ) -> Result<Option<Vec<Option<Kept>>>, Interrupted> {
+        let lookup = || self.store.lookup(ids);
+        self.answered("lookup", lookup, given_back, lifecycle).await
+    }
+
+    /// Asks until the record answers; `None` when the drain came first.
+    pub(super) async fn answered<T, F: Future<Output = Result<T, StoreError>>>(
+        &self,
+        verb: &'static str,
+        ask: impl Fn() -> F,
+        given_back: u32,
+        lifecycle: &Lifecycle,
+    ) -> Result<Option<T>, Interrupted> {
         let mut backoff = self.config.backoff();
         let until = self.patience(given_back);
         loop {
-            let error = match self.store.claim(self.lane).await {
-                Ok(epoch) => return Ok(Some(epoch)),
+            let error = match ask().await {
+                Ok(answer) => return Ok(Some(answer)),
                 Err(error) => error,
             };
-            events::record_failed("claim", &error, 0);
+            events::record_failed(verb, &error, 0);
             if until.is_some_and(|until| Instant::now() >= until) {
                 return Err(Interrupted::Record(error));
             }

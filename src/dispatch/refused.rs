@@ -1,22 +1,68 @@
 //! What can never pass, and why.
 
+use std::sync::Arc;
+
+use crate::domain::notification::Notification;
+use crate::receipts::Word;
+
 /// Why an entry can never pass.
+#[derive(Debug)]
 pub struct Refused {
+    /// `None` when it can't be read.
+    pub notification: Option<Notification>,
     pub code: &'static str,
     pub detail: String,
+    /// The plugin whose decision it was, or whose failure.
+    pub plugin: Option<Arc<str>>,
 }
 
 impl Refused {
-    pub fn conflict() -> Self {
+    pub fn conflict(notification: Notification) -> Self {
         Self {
+            notification: Some(notification),
             code: "conflict",
             detail: "the id was given to another notification before".into(),
+            plugin: None,
         }
+    }
+
+    /// Of what nobody can read, or may not be as it is.
+    pub fn of_draft(code: &'static str, detail: String) -> Self {
+        Self {
+            notification: None,
+            code,
+            detail,
+            plugin: None,
+        }
+    }
+
+    /// Empty when nobody can tell.
+    pub fn id(&self) -> &str {
+        self.notification
+            .as_ref()
+            .map_or("", |notification| notification.id.as_str())
+    }
+
+    /// The reason in a producer's answer, which names the plugin beside it.
+    pub fn word(&self) -> Word {
+        Word::Dead {
+            code: self.code.to_owned(),
+            reason: bounded(self.detail.clone()),
+            plugin: self.plugin.as_deref().map(str::to_owned),
+        }
+    }
+
+    /// The detail of a dead letter.
+    pub fn detail(&self) -> String {
+        bounded(match &self.plugin {
+            Some(plugin) => format!("{plugin}: {}", self.detail),
+            None => self.detail.clone(),
+        })
     }
 }
 
 /// A reason may quote what a producer sent, however long that is.
-pub fn bounded(mut detail: String) -> String {
+fn bounded(mut detail: String) -> String {
     if detail.len() > MAX_DETAIL {
         let cut = (0..=MAX_DETAIL)
             .rev()

@@ -29,6 +29,11 @@ impl fmt::Display for SessionName {
     }
 }
 
+/// The name of a process while it runs, one token of a subject.
+pub fn process() -> String {
+    Uuid::new_v4().simple().to_string()
+}
+
 /// The name of a question to a plugin, which its answer repeats: nobody can guess it.
 pub fn request() -> String {
     format!("r_{}", Uuid::new_v4().simple())
@@ -45,6 +50,16 @@ pub fn from_idempotency_key(producer: &str, key: &str, index: usize) -> String {
     hash.update((index as u64).to_be_bytes());
     let digest = hash.finalize();
     format!("ntf_k{}", hex(&digest[..16]))
+}
+
+/// The id of the copy for `receiver` of the notification `original`.
+pub fn of_copy(original: &str, receiver: &str) -> String {
+    let mut hash = Sha256::new();
+    for part in [original, receiver] {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    format!("ntf_r{}", hex(&hash.finalize()[..16]))
 }
 
 /// Why `name` can't be an id, a receiver or a type: the end of a sentence that begins with the field's name.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use super::id::name_problem;
+use super::id::{self, name_problem};
 use super::identity::EVERYONE;
 use super::kind::{self, Kinds};
 use super::time::EpochMs;
@@ -66,6 +66,37 @@ pub struct Notification {
     pub persist: bool,
     pub created: EpochMs,
     pub hash: BodyHash,
+    /// A copy's: which plugin routed it here. Those up to that one have seen it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Box<Router>>,
+    /// The node at whose door its producer waits for the record's word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait: Option<Box<str>>,
+}
+
+/// The plugin that routed a notification to others, and its place among the plugins then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Router {
+    pub order: u16,
+    pub plugin: String,
+}
+
+impl Notification {
+    /// The copy for `receiver` of what `router` routed, with `kind` and `data` as they had become. The same receiver gets the same id and the
+    /// same hash, however often it is routed.
+    pub fn copy(&self, receiver: &str, kind: &str, data: &RawValue, router: &Router) -> Self {
+        Self {
+            id: id::of_copy(&self.id, receiver),
+            kind: kind.to_owned(),
+            to: Audience::User(receiver.to_owned()),
+            data: data.to_owned(),
+            persist: self.persist,
+            created: self.created,
+            hash: self.hash.of_copy(receiver),
+            after: Some(Box::new(router.clone())),
+            wait: None,
+        }
+    }
 }
 
 /// A fingerprint of what a notification says and to whom: tells a retry from another notification under the same id.
@@ -188,6 +219,8 @@ impl Draft {
             persist,
             created: now,
             hash,
+            after: None,
+            wait: None,
         })
     }
 }
@@ -226,6 +259,14 @@ impl BodyHash {
         }
         hash.update([u8::from(persist)]);
         let digest = hash.finalize();
+        Self(std::array::from_fn(|i| digest[i]))
+    }
+}
+
+impl BodyHash {
+    /// That of a copy, which says the same of the same original even where a plugin changes it anew each time.
+    fn of_copy(self, receiver: &str) -> Self {
+        let digest = Sha256::new_with_prefix(self.0).chain_update(receiver).finalize();
         Self(std::array::from_fn(|i| digest[i]))
     }
 }

@@ -45,11 +45,11 @@ impl IntoResponse for Answer {
     }
 }
 
-/// The answer to a single notification: 202 with the receipt, or the refusal's status.
+/// The answer to a single notification: 202 with the receipt, 200 with the record's word, or the refusal's status.
 pub fn one(result: Result<Receipt, Refusal>) -> Answer {
     match result {
         Ok(receipt) => Answer {
-            status: StatusCode::ACCEPTED,
+            status: taken(receipt.state.is_open()),
             retry_after: None,
             body: json(&receipt),
             refusal: None,
@@ -58,13 +58,18 @@ pub fn one(result: Result<Receipt, Refusal>) -> Answer {
     }
 }
 
-/// The answer to an array: one item each. 202 when all were taken, 207 when some were, else the first refusal's status.
+/// What was taken: 202 while more is to come of it.
+fn taken(is_open: bool) -> StatusCode {
+    if is_open { StatusCode::ACCEPTED } else { StatusCode::OK }
+}
+
+/// The answer to an array: one item each. 202 when all were taken (200 when the record's word on all of them is known), 207 when some were, else the first refusal's status.
 pub fn many(results: Vec<Result<Receipt, Refusal>>) -> Answer {
     let accepted = results.iter().filter(|result| result.is_ok()).count();
     let refused = results.len() - accepted;
     let first = results.iter().find_map(|result| result.as_ref().err());
     let status = match (accepted, first) {
-        (_, None) => StatusCode::ACCEPTED,
+        (_, None) => taken(results.iter().flatten().any(|receipt| receipt.state.is_open())),
         (0, Some(refusal)) => status(refusal),
         _ => StatusCode::MULTI_STATUS,
     };
@@ -77,9 +82,7 @@ pub fn many(results: Vec<Result<Receipt, Refusal>>) -> Answer {
         .into_iter()
         .enumerate()
         .map(|(index, result)| match result {
-            Ok(receipt) => {
-                json!({"index": index, "id": receipt.id, "state": receipt.state, "durability": receipt.durability})
-            }
+            Ok(receipt) => json!(Numbered { index, receipt }),
             Err(refusal) => json!({"index": index, "state": "refused", "error": body(&refusal)}),
         })
         .collect();
@@ -97,7 +100,7 @@ pub fn refused(refusal: &Refusal) -> Answer {
         status: status(refusal),
         retry_after: match refusal {
             Refusal::Later(after, _) => Some(*after),
-            Refusal::Rejected(_) => None,
+            Refusal::Rejected(_) | Refusal::Dead { .. } => None,
         },
         body: json(&json!({"error": body(refusal)})),
         refusal: Some(line(refusal)),
@@ -109,6 +112,14 @@ pub fn unauthorized(reason: &str) -> Response {
     let error = json!({"error": {"code": "unauthorized", "field": "X-API-Key", "reason": reason}});
     let challenge = [(header::WWW_AUTHENTICATE, HeaderValue::from_static(keys::CHALLENGE))];
     (StatusCode::UNAUTHORIZED, challenge, axum::Json(error)).into_response()
+}
+
+/// A receipt of an array.
+#[derive(Serialize)]
+struct Numbered {
+    index: usize,
+    #[serde(flatten)]
+    receipt: Receipt,
 }
 
 fn json(value: &impl Serialize) -> Bytes {
@@ -123,6 +134,12 @@ fn body(refusal: &Refusal) -> Value {
             json!({"code": refusal.code(), "field": rejection.field, "reason": rejection.reason})
         }
         Refusal::Later(_, reason) => json!({"code": refusal.code(), "reason": reason}),
+        Refusal::Dead {
+            code,
+            reason,
+            plugin: None,
+        } => json!({"code": code, "reason": reason}),
+        Refusal::Dead { code, reason, plugin } => json!({"code": code, "reason": reason, "plugin": plugin}),
     }
 }
 
@@ -130,6 +147,14 @@ fn line(refusal: &Refusal) -> String {
     match refusal {
         Refusal::Rejected(rejection) => rejection.to_string(),
         Refusal::Later(_, reason) => reason.clone(),
+        Refusal::Dead {
+            reason, plugin: None, ..
+        } => reason.clone(),
+        Refusal::Dead {
+            reason,
+            plugin: Some(plugin),
+            ..
+        } => format!("{plugin}: {reason}"),
     }
 }
 
@@ -141,5 +166,6 @@ fn status(refusal: &Refusal) -> StatusCode {
             _ => StatusCode::BAD_REQUEST,
         },
         Refusal::Later(..) => StatusCode::SERVICE_UNAVAILABLE,
+        Refusal::Dead { .. } => StatusCode::UNPROCESSABLE_ENTITY,
     }
 }

@@ -52,7 +52,11 @@ async fn push(ingest: &Ingest, to: Audience, request: Request<Body>) -> Response
     let Ok(text) = std::str::from_utf8(&bytes) else {
         return not_text("body");
     };
-    let sender = Sender { producer, key: None };
+    let sender = Sender {
+        producer,
+        key: None,
+        wait: None,
+    };
     let mut results = ingest.take(sender, vec![Ok(Draft::text(to, text))]).await;
     match results.pop().expect("one answer a draft") {
         Ok(_) => "Message pushed successfully".into_response(),

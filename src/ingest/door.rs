@@ -3,27 +3,36 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde::Serialize;
+use tokio::time::Instant;
 
 use crate::attach::Events;
 use crate::domain::id;
 use crate::domain::kind::Kinds;
 use crate::domain::notification::{Code, Draft, Notification, Rejection};
 use crate::domain::time::EpochMs;
-use crate::lifecycle::wall_clock;
+use crate::lifecycle::{Backoff, wall_clock};
 use crate::queue::{Durability, NewEntry, Queue, QueueError};
+use crate::receipts::{Receipts, Waiting, Word};
 use crate::store::Store;
 use crate::telemetry::events;
 
 /// The header that makes a producer's retry harmless; it covers a whole request.
 pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
+/// What a producer that waits may learn of a plugin's part in a dead letter.
+const DEAD: [&str; 3] = ["rejected", "unreviewed", "unroutable"];
+
+/// How soon and how often at least the record is asked for what may have been told to another door.
+const FIRST_LOOK: Duration = Duration::from_millis(100);
+const LAST_LOOK: Duration = Duration::from_secs(1);
+
 pub struct Door {
     pub kinds: Arc<Kinds>,
     pub queue: Arc<dyn Queue>,
     pub store: Arc<dyn Store>,
     pub events: Events,
+    pub receipts: Receipts,
 }
 
 /// What a producer gets for a notification that was taken.
@@ -32,6 +41,12 @@ pub struct Receipt {
     pub id: String,
     pub state: State,
     pub durability: Durability,
+    /// The place in the receiver's inbox, of what is stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
+    /// To how many it went, of what was routed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub copies: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -40,6 +55,19 @@ pub enum State {
     Accepted,
     /// The id was known with the same body: this is the answer that the first one got.
     Duplicate,
+    /// The record has it: the answer to who waits for that, as are the next two.
+    Stored,
+    /// A plugin sent it to others instead: their copies are queued.
+    Routed,
+    /// It is not persisted, and was told to who is there.
+    Told,
+}
+
+impl State {
+    /// Whether there is more to come than this.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Accepted | Self::Duplicate)
+    }
 }
 
 /// Why a notification was not taken.
@@ -49,6 +77,13 @@ pub enum Refusal {
     Rejected(Rejection),
     /// Nothing is wrong with it; worth another try after the given time, under the same id or key.
     Later(Duration, String),
+    /// It was taken, and became a dead letter while its producer waited for the record's word.
+    Dead {
+        code: &'static str,
+        reason: String,
+        /// Whose decision that was.
+        plugin: Option<String>,
+    },
 }
 
 /// Who sends, and under which idempotency key.
@@ -56,15 +91,13 @@ pub enum Refusal {
 pub struct Sender<'a> {
     pub producer: &'a str,
     pub key: Option<&'a str>,
+    /// How long the answer may wait for the record's word.
+    pub wait: Option<Duration>,
 }
 
 impl Door {
-    /// Takes what can be taken: one answer a draft, in their order. `drafts` that could not be read carry their rejection along.
-    pub async fn take(
-        &self,
-        sender: Sender<'_>,
-        drafts: Vec<Result<Draft, Rejection>>,
-    ) -> Vec<Result<Receipt, Refusal>> {
+    /// Takes what can be taken: one item a draft, in their order. `drafts` that could not be read carry their rejection along.
+    pub async fn take(&self, sender: Sender<'_>, drafts: Vec<Result<Draft, Rejection>>) -> Vec<Item> {
         let now = wall_clock();
         let mut items: Vec<Item> = drafts
             .into_iter()
@@ -73,7 +106,56 @@ impl Door {
             .collect();
         self.compare(&mut items).await;
         self.publish(&mut items).await;
-        items.into_iter().map(|item| item.finish(&self.events)).collect()
+        items
+    }
+
+    /// Waits, for at most so long, until the record has its word on each of `items`.
+    pub async fn words(&self, items: &mut [Item], wait: Duration) {
+        let deadline = Instant::now() + wait;
+        let mut backoff = Backoff::new(FIRST_LOOK, LAST_LOOK);
+        while items.iter().any(Item::is_waiting) {
+            // The entry of what was queued before names whoever waited for that, if anybody did: the record itself is asked now and then.
+            let is_repeated = |item: &Item| item.is_waiting() && item.state() == Some(State::Duplicate);
+            let look = match items.iter().any(is_repeated) {
+                true => deadline.min(Instant::now() + backoff.delay()),
+                false => deadline,
+            };
+            for item in items.iter_mut().filter(|item| item.is_waiting()) {
+                if let Some(waiting) = &mut item.waiting
+                    && let Ok(word) = tokio::time::timeout_at(look, waiting.word()).await
+                {
+                    item.hear(word);
+                }
+            }
+            let is_over = Instant::now() >= deadline;
+            let _ = tokio::time::timeout(LAST_LOOK, self.look(items, is_over)).await;
+            if is_over {
+                return;
+            }
+        }
+    }
+
+    /// Looks into the record for what was queued before, and, at last, for all that no word has come of: it may have been lost.
+    async fn look(&self, items: &mut [Item], all: bool) {
+        let open = items.iter_mut().filter(|item| item.is_waiting());
+        let open: Vec<_> = open
+            .filter(|item| all || item.state() == Some(State::Duplicate))
+            .collect();
+        let ids: Vec<&str> = open.iter().filter_map(|item| item.id()).collect();
+        if ids.is_empty() {
+            return;
+        }
+        let found = self.store.lookup(&ids).await.unwrap_or_default();
+        for (item, kept) in open.into_iter().zip(found) {
+            let (Some(notification), Some(kept)) = (&item.notification, kept) else {
+                continue;
+            };
+            if kept.hash == notification.hash {
+                item.hear(Word::Stored { seq: kept.seq });
+            } else {
+                item.answer = Some(Err(item.conflict()));
+            }
+        }
     }
 
     fn item(&self, sender: Sender<'_>, index: usize, draft: Result<Draft, Rejection>, now: EpochMs) -> Item {
@@ -91,14 +173,20 @@ impl Door {
             draft.accept(fallback, now, &self.kinds)
         });
         match accepted {
-            Ok(notification) => Item {
-                notification: Some(notification),
-                named,
-                answer: None,
-            },
+            Ok(mut notification) => {
+                let waiting = sender.wait.and_then(|_| self.receipts.wait(&notification.id));
+                notification.wait = waiting.is_some().then(|| self.receipts.node().into());
+                Item {
+                    notification: Some(notification),
+                    named,
+                    waiting,
+                    answer: None,
+                }
+            }
             Err(rejection) => Item {
                 notification: None,
                 named,
+                waiting: None,
                 answer: Some(Err(Refusal::Rejected(rejection))),
             },
         }
@@ -113,14 +201,17 @@ impl Door {
             return;
         }
         let found = self.store.lookup(&ids).await.unwrap_or_default();
-        for (item, hash) in named.into_iter().zip(found) {
-            let (Some(notification), Some(hash)) = (&item.notification, hash) else {
+        for (item, kept) in named.into_iter().zip(found) {
+            let (Some(notification), Some(kept)) = (&item.notification, kept) else {
                 continue;
             };
-            if hash != notification.hash {
+            if kept.hash != notification.hash {
                 item.answer = Some(Err(item.conflict()));
-            } else {
-                item.answer = Some(Ok(self.receipt(notification, State::Duplicate)));
+                continue;
+            }
+            item.answer = Some(Ok(self.receipt(notification, State::Duplicate)));
+            if item.is_waiting() {
+                item.hear(Word::Stored { seq: kept.seq });
             }
         }
     }
@@ -130,7 +221,7 @@ impl Door {
         let open: Vec<&mut Item> = items.iter_mut().filter(|item| item.answer.is_none()).collect();
         let entries: Vec<NewEntry> = open
             .iter()
-            .filter_map(|item| item.notification.as_ref().map(entry))
+            .filter_map(|item| item.notification.as_ref().map(NewEntry::of))
             .collect();
         if entries.is_empty() {
             return;
@@ -142,7 +233,11 @@ impl Door {
                 .unwrap_or_else(|| Err(QueueError::Unavailable("it gave no answer".into())));
             item.answer = item.notification.as_ref().map(|notification| match result {
                 Ok(published) if published.duplicate => Ok(self.receipt(notification, State::Duplicate)),
-                Ok(_) => Ok(self.receipt(notification, State::Accepted)),
+                Ok(_) => {
+                    events::accepted(&notification.to);
+                    self.events.accepted(notification);
+                    Ok(self.receipt(notification, State::Accepted))
+                }
                 Err(QueueError::Conflict) => Err(item.conflict()),
                 Err(QueueError::Refused(reason)) => {
                     Err(Refusal::Rejected(Rejection::new(Code::TooLarge, "data", reason)))
@@ -162,20 +257,52 @@ impl Door {
             } else {
                 Durability::Transient
             },
+            seq: None,
+            copies: None,
         }
     }
 }
 
 /// A draft on its way to its answer.
-struct Item {
+pub struct Item {
     /// `None` when the draft was rejected.
     notification: Option<Notification>,
     /// The field by which its producer named it; what was not named can't have been there before.
     named: Option<&'static str>,
+    /// Where the record's word comes, if it is waited for.
+    waiting: Option<Waiting>,
     answer: Option<Result<Receipt, Refusal>>,
 }
 
 impl Item {
+    fn state(&self) -> Option<State> {
+        let receipt = self.answer.as_ref()?.as_ref().ok()?;
+        Some(receipt.state)
+    }
+
+    /// Whether it was taken, and the record's word on it is still to come.
+    fn is_waiting(&self) -> bool {
+        self.waiting.is_some() && self.state().is_some_and(State::is_open)
+    }
+
+    fn hear(&mut self, word: Word) {
+        let Some(Ok(receipt)) = &mut self.answer else { return };
+        match word {
+            Word::Stored { seq } => (receipt.state, receipt.seq) = (State::Stored, Some(seq)),
+            Word::Routed { copies } => (receipt.state, receipt.copies) = (State::Routed, Some(copies)),
+            Word::Told => receipt.state = State::Told,
+            Word::Dead { code, .. } if code == "conflict" => self.answer = Some(Err(self.conflict())),
+            Word::Dead { code, reason, plugin } => {
+                let known = DEAD.into_iter().find(|known| *known == code);
+                self.answer = Some(Err(Refusal::Dead {
+                    code: known.unwrap_or("dead"),
+                    reason,
+                    plugin,
+                }));
+            }
+        }
+    }
+
     fn id(&self) -> Option<&str> {
         self.notification.as_ref().map(|notification| &*notification.id)
     }
@@ -191,27 +318,16 @@ impl Item {
         Refusal::Rejected(Rejection::new(Code::Conflict, field, reason))
     }
 
-    fn finish(self, told: &Events) -> Result<Receipt, Refusal> {
+    /// What its producer is told.
+    pub fn finish(self) -> Result<Receipt, Refusal> {
         let late = || Refusal::Later(Duration::from_secs(1), "there is no answer yet".into());
         let answer = self.answer.unwrap_or_else(|| Err(late()));
-        match (&answer, &self.notification) {
-            (Ok(receipt), Some(notification)) if receipt.state == State::Accepted => {
-                events::accepted(&notification.to);
-                told.accepted(notification);
-            }
-            (Err(refusal), _) => events::refused(refusal.code()),
-            _ => {}
+        match &answer {
+            // It was taken, and counted as a dead letter.
+            Ok(_) | Err(Refusal::Dead { .. }) => {}
+            Err(refusal) => events::refused(refusal.code()),
         }
         answer
-    }
-}
-
-fn entry(notification: &Notification) -> NewEntry {
-    NewEntry {
-        id: notification.id.clone(),
-        hash: notification.hash,
-        to: notification.to.clone(),
-        payload: Bytes::from(serde_json::to_vec(notification).expect("strings and raw JSON are JSON")),
     }
 }
 
@@ -228,6 +344,7 @@ impl Refusal {
                 Code::Conflict => "conflict",
             },
             Self::Later(..) => "unavailable",
+            Self::Dead { code, .. } => code,
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::attach::Events;
 use crate::domain::kind::Kinds;
 use crate::keys::Keys;
 use crate::queue::Queue;
+use crate::receipts::Receipts;
 use crate::secret::Secret;
 use crate::store::Store;
 
@@ -35,6 +36,12 @@ pub struct Config {
     pub read_timeout_ms: u64,
     /// Longest time until a receipt, in milliseconds; beyond it the producer gets 503 and may retry under the same key.
     pub accept_timeout_ms: u64,
+    /// How long the answer to `wait=stored` waits for the record's word where the request doesn't say, and at most, in milliseconds; then it is that
+    /// of one that didn't wait.
+    pub wait_ms: u64,
+    pub wait_most_ms: u64,
+    /// Notifications whose producers wait; for further ones nobody does.
+    pub max_waiting: usize,
     /// Who may use the demo endpoints outside dev mode.
     pub demo: Demo,
     /// Whether this node answers requests over NATS, too; see [`service`].
@@ -61,6 +68,9 @@ impl Default for Config {
             max_array: 1_000,
             read_timeout_ms: 15_000,
             accept_timeout_ms: 10_000,
+            wait_ms: 5_000,
+            wait_most_ms: 30_000,
+            max_waiting: 10_000,
             demo: Demo::Key,
             nats: false,
             nats_in_flight: 1_024,
@@ -82,9 +92,17 @@ impl Config {
         if !(1..=65_536).contains(&self.nats_in_flight) {
             problems.push(("nats_in_flight".into(), "must lie between 1 and 65536".into()));
         }
+        if !(1..=1_000_000).contains(&self.max_waiting) {
+            problems.push(("max_waiting".into(), "must lie between 1 and 1000000".into()));
+        }
+        if self.wait_ms > self.wait_most_ms {
+            problems.push(("wait_ms".into(), "must be at most ingest.wait_most_ms".into()));
+        }
         for (path, value) in [
             ("read_timeout_ms", self.read_timeout_ms),
             ("accept_timeout_ms", self.accept_timeout_ms),
+            ("wait_ms", self.wait_ms),
+            ("wait_most_ms", self.wait_most_ms),
         ] {
             if !(1..=600_000).contains(&value) {
                 problems.push((path.into(), "must lie between 1 and 600000".into()));
@@ -115,6 +133,7 @@ impl Ingest {
         queue: Arc<dyn Queue>,
         store: Arc<dyn Store>,
         events: Events,
+        receipts: Receipts,
     ) -> Self {
         Self {
             door: Door {
@@ -122,6 +141,7 @@ impl Ingest {
                 queue,
                 store,
                 events,
+                receipts,
             },
             config,
             keys,

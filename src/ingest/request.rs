@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::Ingest;
 use super::answer::{self, Answer};
-use super::door::{Receipt, Refusal, Sender};
+use super::door::{Item, Receipt, Refusal, Sender};
 use crate::domain::notification::{Code, Draft, Rejection};
 
 impl Ingest {
@@ -32,7 +32,12 @@ impl Ingest {
         let count = drafts.len();
         let limit = Duration::from_millis(self.config.accept_timeout_ms);
         match tokio::time::timeout(limit, self.door.take(sender, drafts)).await {
-            Ok(results) => results,
+            Ok(mut items) => {
+                if let Some(wait) = sender.wait {
+                    self.door.words(&mut items, wait).await;
+                }
+                items.into_iter().map(Item::finish).collect()
+            }
             Err(_) => {
                 let late = Refusal::Later(
                     Duration::from_secs(1),
@@ -41,6 +46,28 @@ impl Ingest {
                 );
                 vec![Err(late); count]
             }
+        }
+    }
+}
+
+impl Ingest {
+    /// How long the answer may wait, as a request asks: `wait` says for what, `wait_ms` for how long. `fields` are their names there.
+    pub(super) fn wait(
+        &self,
+        wait: Option<&str>,
+        wait_ms: Option<&str>,
+        fields: [&str; 2],
+    ) -> Result<Option<Duration>, Rejection> {
+        let [of_wait, of_ms] = fields;
+        let wrong = |field, reason: String| Err(Rejection::new(Code::InvalidField, field, reason));
+        let most = self.config.wait_most_ms;
+        match (wait, wait_ms.map(str::parse)) {
+            (None, None) => Ok(None),
+            (None, Some(_)) => wrong(of_ms, format!("needs {of_wait}: stored")),
+            (Some("stored"), None) => Ok(Some(Duration::from_millis(self.config.wait_ms))),
+            (Some("stored"), Some(Ok(ms))) if (1..=most).contains(&ms) => Ok(Some(Duration::from_millis(ms))),
+            (Some("stored"), Some(_)) => wrong(of_ms, format!("must lie between 1 and {most} (ingest.wait_most_ms)")),
+            (Some(_), _) => wrong(of_wait, "is not known; known: stored".into()),
         }
     }
 }

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderValue, Request};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use serde::Deserialize;
 
 use super::door::{IDEMPOTENCY_KEY, Refusal, Sender};
 use super::request::name_in_header;
@@ -36,10 +37,29 @@ async fn notify(State(ingest): State<Arc<Ingest>>, request: Request<Body>) -> Re
         Ok(key) => key,
         Err(rejection) => return answer::refused(&Refusal::Rejected(rejection)).into_response(),
     };
+    let Wait { wait, wait_ms } = match Query::try_from_uri(&parts.uri) {
+        Ok(Query(wait)) => wait,
+        Err(error) => {
+            let rejection = Rejection::new(Code::InvalidField, "query", error.body_text());
+            return answer::refused(&Refusal::Rejected(rejection)).into_response();
+        }
+    };
+    let wait = match ingest.wait(wait.as_deref(), wait_ms.as_deref(), ["wait", "wait_ms"]) {
+        Ok(wait) => wait,
+        Err(rejection) => return answer::refused(&Refusal::Rejected(rejection)).into_response(),
+    };
+    let sender = Sender { producer, key, wait };
     match ingest.read(body).await {
-        Ok(bytes) => ingest.request(Sender { producer, key }, &bytes).await.into_response(),
+        Ok(bytes) => ingest.request(sender, &bytes).await.into_response(),
         Err(refusal) => answer::refused(&refusal).into_response(),
     }
+}
+
+/// For what the answer is to wait, and for how long at most, in milliseconds.
+#[derive(Deserialize)]
+struct Wait {
+    wait: Option<String>,
+    wait_ms: Option<String>,
 }
 
 impl Ingest {

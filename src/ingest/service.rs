@@ -8,10 +8,12 @@
 //!
 //! In: what `POST /api/notify` takes, a draft or an array of drafts, within the same bounds (and those of the server, whose `max_payload` is
 //! 1 MiB by default). Out: the same JSON. Where nothing was taken the reply is a service error besides: `Nats-Service-Error-Code` is the status
-//! that HTTP would have (400, 409, 413, 503), `Nats-Service-Error` says `field: reason` in a line of ASCII, and a 503 has `Retry-After`. A
+//! that HTTP would have (400, 409, 413, 422, 503), `Nats-Service-Error` says `field: reason` in a line of ASCII, and a 503 has `Retry-After`. A
 //! requester without an answer (the node died, or was stopped just then) tries again under the same `id` or `Idempotency-Key`. A plain publish
 //! to the subject, without a reply subject, is taken like a request; nobody learns what became of it. A reply subject begins with `_INBOX`, as
 //! those of all clients do: a request for a reply elsewhere is dropped.
+//!
+//! With the header `Wait: stored` the reply waits for the record's word, as `?wait=stored` does over HTTP, `Wait-Ms` milliseconds at most.
 //!
 //! The other way over NATS goes past this door, straight into the queue's stream (`queue.adapter = "jetstream"`), where the PubAck is the
 //! receipt, and works while every node is away. The subject names the receiver as a token ([`subjects::token`]: letters, digits, `-` and `_` stand for
@@ -58,6 +60,10 @@ const NAME: &str = "quick-notify";
 const PRODUCER: &str = "Producer";
 const ANY_PRODUCER: &str = "nats";
 
+/// For what the reply is to wait (`stored`), and for how long at most.
+const WAIT: &str = "Wait";
+const WAIT_MS: &str = "Wait-Ms";
+
 /// The service can't be registered.
 #[derive(Debug, thiserror::Error)]
 #[error("the NATS service can't be registered: {0}")]
@@ -99,7 +105,7 @@ fn metadata() -> HashMap<String, String> {
             r#"{"receiver":"alice","data":"Hello"}, or an array of these"#,
         ),
         ("reply", r#"{"id":"ntf_...","state":"accepted","durability":"..."}"#),
-        ("errors", "400 409 413 503"),
+        ("errors", "400 409 413 422 503"),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into()
@@ -179,12 +185,16 @@ async fn answer(ingest: &Ingest, request: &Request) -> Answer {
         let values = headers.into_iter().flat_map(|headers| headers.get_all(field));
         name_in_header(field, values.map(|value| value.as_ref()))
     };
-    match (name(PRODUCER), name(IDEMPOTENCY_KEY)) {
-        (Ok(producer), Ok(key)) => {
-            let producer = producer.unwrap_or(ANY_PRODUCER);
-            ingest.request(Sender { producer, key }, body).await
-        }
-        (Err(rejection), _) | (_, Err(rejection)) => answer::refused(&Refusal::Rejected(rejection)),
+    let sender = || {
+        Ok(Sender {
+            producer: name(PRODUCER)?.unwrap_or(ANY_PRODUCER),
+            key: name(IDEMPOTENCY_KEY)?,
+            wait: ingest.wait(name(WAIT)?, name(WAIT_MS)?, [WAIT, WAIT_MS])?,
+        })
+    };
+    match sender() {
+        Ok(sender) => ingest.request(sender, body).await,
+        Err(rejection) => answer::refused(&Refusal::Rejected(rejection)),
     }
 }
 

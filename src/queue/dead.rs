@@ -14,7 +14,7 @@ use crate::domain::time::EpochMs;
 pub struct DeadLetter {
     pub sequence: u64,
     pub id: String,
-    /// A closed set: `conflict`, `unreadable`, `invalid`, `misdirected`.
+    /// A closed set: `conflict`, `unreadable`, `invalid`, `misdirected`, and of what plugins review, `rejected`, `unreviewed`, `unroutable`.
     pub reason: &'static str,
     /// What exactly is wrong, for people.
     pub detail: String,

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 pub use dead::{Dead, DeadLetter};
 
-use crate::domain::notification::{Audience, BodyHash};
+use crate::domain::notification::{Audience, BodyHash, Notification};
 use crate::domain::time::EpochMs;
 use crate::nats::Nats;
 
@@ -151,6 +151,17 @@ pub struct NewEntry {
     pub to: Audience,
     /// The accepted notification, as JSON.
     pub payload: Bytes,
+}
+
+impl NewEntry {
+    pub fn of(notification: &Notification) -> Self {
+        Self {
+            id: notification.id.clone(),
+            hash: notification.hash,
+            to: notification.to.clone(),
+            payload: Bytes::from(serde_json::to_vec(notification).expect("strings and raw JSON are JSON")),
+        }
+    }
 }
 
 /// Where an entry stands.

@@ -79,8 +79,8 @@ pub trait Store: Send + Sync {
     /// Stores a batch of one lane and notes how far the lane has come.
     async fn insert(&self, batch: &Batch) -> Result<Vec<Placed>, StoreError>;
 
-    /// The body hashes of those `ids` that the record has, in their order.
-    async fn lookup(&self, ids: &[&str]) -> Result<Vec<Option<BodyHash>>, StoreError>;
+    /// What the record has under `ids`, in their order.
+    async fn lookup(&self, ids: &[&str]) -> Result<Vec<Option<Kept>>, StoreError>;
 
     /// One page of a user's inbox, read at one moment.
     async fn page(&self, query: &PageQuery) -> Result<Page, StoreError>;
@@ -138,6 +138,13 @@ pub trait Store: Send + Sync {
 
     /// Closes every connection.
     async fn close(&self);
+}
+
+/// A row that the record has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    pub hash: BodyHash,
+    pub seq: u64,
 }
 
 /// What a dispatcher took from the queue.

@@ -366,3 +366,29 @@ pub fn event_stream_failed(kind: &'static str, error: &dyn std::fmt::Display) {
     counter!(names::EVENT_STREAM_ERRORS, "kind" => kind).increment(1);
     tracing::debug!(kind, %error, "the stream did not take an event; trying again");
 }
+
+/// A plugin reviewed so many notifications, with this verdict of the closed set in the table.
+pub fn reviewed(plugin: &str, verdict: &'static str, count: usize) {
+    counter!(names::REVIEWED, "plugin" => plugin.to_owned(), "verdict" => verdict).increment(count as u64);
+}
+
+/// A plugin routed a notification to so many.
+pub fn routed(plugin: &str, copies: usize) {
+    counter!(names::ROUTED, "plugin" => plugin.to_owned()).increment(copies as u64);
+}
+
+/// A plugin has to be asked about so many again.
+pub fn review_tried_again(plugin: &str, count: usize) {
+    counter!(names::REVIEW_RETRIED, "plugin" => plugin.to_owned()).increment(count as u64);
+}
+
+/// So many more wait for a plugin, or so many less.
+pub fn review_held(plugin: &str, change: f64) {
+    gauge!(names::REVIEW_HELD, "plugin" => plugin.to_owned()).increment(change);
+}
+
+/// So many copies of what a plugin routed have to wait for the queue.
+pub fn copies_wait(plugin: &str, count: usize) {
+    counter!(names::ROUTES_WAITED, "plugin" => plugin.to_owned()).increment(1);
+    tracing::warn!(plugin, count, "the queue takes no copies now; trying again");
+}

@@ -86,6 +86,11 @@ table! {
     EVENTS_LOST = Counter "events_lost_total" "Events that nobody will be told of, by kind and reason (queue-full: attach.events.queue or queue_octets; too-large; refused; drain; backlog: too many users went at once).";
     EVENTS_WAITING = Gauge "events_waiting" "Events that wait to be published. Grows while NATS is away or slow; at attach.events.queue further ones are lost.";
     EVENT_STREAM_ERRORS = Counter "event_stream_errors_total" "Tries to put an event into the stream that failed, by kind; each is tried again.";
+    REVIEWED = Counter "reviewed_total" "Notifications that a plugin reviewed, by plugin and verdict (pass, change, reject, route; passed-over and unreviewed: it failed, and they passed or became dead letters).";
+    ROUTED = Counter "routed_total" "Copies of notifications that a plugin routed to others, by plugin.";
+    ROUTES_WAITED = Counter "routes_waited_total" "How often copies of what a plugin routed had to wait since the queue was full or away, by plugin.";
+    REVIEW_RETRIED = Counter "review_retried_total" "Notifications that a plugin was, or is to be, asked about again, by plugin.";
+    REVIEW_HELD = Gauge "review_held" "Notifications that wait, and hold up their lanes, until a plugin answers (on_failure = retry), by plugin.";
     ACCEPT_TO_STORED = Seconds "accept_to_stored_seconds" "From acceptance to the commit in the record.";
     ACCEPT_TO_DELIVERED = Seconds "accept_to_delivered_seconds" "From acceptance to the first delivery to a live session.";
     ACCEPT_TO_ACKED = Seconds "accept_to_acked_seconds" "From acceptance to the first confirmation.";

@@ -20,6 +20,7 @@ const HOUSE: &[(u8, &[&str], bool)] = &[
             "nats",
             "plugin",
             "redis",
+            "receipts",
         ],
         true,
     ),

@@ -4,6 +4,7 @@ mod conformance;
 mod events;
 mod examples;
 mod flood;
+mod review;
 mod roster;
 mod schema;
 mod silence;

@@ -35,6 +35,8 @@ pub async fn run(publisher: Publisher, mut waiting: Waiting, drain: Cancellation
         events::event_lost(told.happening.name(), "drain");
     }
     waiting.abandon();
+    // All who tell may have ended before.
+    drain.cancelled().await;
 }
 
 /// The end of the time for what waits at the drain.

@@ -186,6 +186,8 @@ pub async fn run(keeper: Keeper, mut waiting: Waiting, drain: CancellationToken)
         () = last_words(&drain) => {}
     }
     waiting.abandon();
+    // All who tell may have ended before.
+    drain.cancelled().await;
 }
 
 impl Keeper {

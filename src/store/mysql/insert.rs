@@ -7,7 +7,7 @@ use sqlx::{Column, Connection, FromRow, MySqlConnection, Row as _};
 
 use super::script::{ROWS, Script, in_order, or_rollback};
 use crate::domain::notification::{Audience, BodyHash, Notification};
-use crate::store::{Batch, Placed};
+use crate::store::{Batch, Kept, Placed};
 
 /// Octets of data of one round trip, which takes twice as much, well below the least `max_allowed_packet` that is accepted. One
 /// notification's data has 1 MiB at most.
@@ -135,18 +135,13 @@ async fn place(connection: &mut MySqlConnection, batch: &Batch) -> Result<Option
 }
 
 /// The body hashes of those `ids` that are in the record, in their order.
-pub(super) async fn lookup(
-    connection: &mut MySqlConnection,
-    ids: &[&str],
-) -> Result<Vec<Option<BodyHash>>, sqlx::Error> {
+pub(super) async fn lookup(connection: &mut MySqlConnection, ids: &[&str]) -> Result<Vec<Option<Kept>>, sqlx::Error> {
     let mut found = Found::default();
     found
         .read(connection, Script::default(), &in_order(ids.iter().copied()), &[])
         .await?;
-    Ok(ids
-        .iter()
-        .map(|id| found.known.get(id.as_bytes()).map(|(hash, _)| *hash))
-        .collect())
+    let kept = |(hash, seq): &(BodyHash, u64)| Kept { hash: *hash, seq: *seq };
+    Ok(ids.iter().map(|id| found.known.get(id.as_bytes()).map(kept)).collect())
 }
 
 struct Row<'a> {

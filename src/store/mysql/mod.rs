@@ -27,11 +27,10 @@ use serde::{Deserialize, Serialize};
 use sqlx::mysql::MySqlPool;
 
 use super::{
-    Batch, Confirmation, Confirmed, Lane, Looked, Mark, Page, PageQuery, Placed, Rung, Store, StoreError, Stretch,
-    Swept, Unended, Unread,
+    Batch, Confirmation, Confirmed, Kept, Lane, Looked, Mark, Page, PageQuery, Placed, Rung, Store, StoreError,
+    Stretch, Swept, Unended, Unread,
 };
 use crate::domain::envelope::Message;
-use crate::domain::notification::BodyHash;
 use crate::domain::revocation::Revocation;
 use crate::domain::time::EpochMs;
 use crate::secret::Secret;
@@ -174,7 +173,7 @@ impl Store for Mysql {
         verb!(self, connection => insert::insert(connection, batch))?.ok_or(StoreError::Fenced)
     }
 
-    async fn lookup(&self, ids: &[&str]) -> Result<Vec<Option<BodyHash>>, StoreError> {
+    async fn lookup(&self, ids: &[&str]) -> Result<Vec<Option<Kept>>, StoreError> {
         verb!(self, connection => insert::lookup(connection, ids))
     }
 

@@ -6,7 +6,7 @@ use sqlx::postgres::PgConnection;
 
 use super::pool::Pool;
 use crate::domain::notification::{Audience, BodyHash, Notification};
-use crate::store::{Batch, Placed};
+use crate::store::{Batch, Kept, Placed};
 
 /// How often a batch is tried again at once, because another lane stored one of its ids at the same moment. Each time somebody got on.
 const MOST_COLLISIONS: usize = 10;
@@ -27,19 +27,23 @@ pub(super) async fn insert(pool: &Pool, batch: &Batch) -> Result<Option<Vec<Plac
 }
 
 /// The body hashes of those `ids` that are in the record, in their order.
-pub(super) async fn lookup(pool: &Pool, ids: &[&str]) -> Result<Vec<Option<BodyHash>>, sqlx::Error> {
+pub(super) async fn lookup(pool: &Pool, ids: &[&str]) -> Result<Vec<Option<Kept>>, sqlx::Error> {
     let mut lease = pool.lease().await?;
     let asked: Vec<&str> = ids.iter().copied().filter(|id| super::fits(id)).collect();
-    let rows: Vec<(String, Vec<u8>)> = sqlx::query_as("select id, body_hash from notify_log where id = any($1)")
-        .bind(asked)
-        .fetch_all(&mut *lease)
-        .await?;
+    let rows: Vec<(String, Vec<u8>, i64)> =
+        sqlx::query_as("select id, body_hash, seq from notify_log where id = any($1)")
+            .bind(asked)
+            .fetch_all(&mut *lease)
+            .await?;
     lease.give_back();
-    let known: HashMap<String, Vec<u8>> = rows.into_iter().collect();
-    Ok(ids
-        .iter()
-        .map(|id| known.get(*id).map(|hash| body_hash(hash)))
-        .collect())
+    let known: HashMap<String, Kept> = rows
+        .into_iter()
+        .map(|(id, hash, seq)| {
+            let hash = body_hash(&hash);
+            (id, Kept { hash, seq: seq as u64 })
+        })
+        .collect();
+    Ok(ids.iter().map(|id| known.get(*id).copied()).collect())
 }
 
 /// What an item of the batch is to the record.

@@ -20,11 +20,10 @@ use sqlx::postgres::PgConnectOptions;
 pub use self::config::Config;
 use self::pool::Pool;
 use super::{
-    Batch, Confirmation, Confirmed, Lane, Looked, Mark, Page, PageQuery, Placed, Rung, Store, StoreError, Stretch,
-    Swept, Unended, Unread,
+    Batch, Confirmation, Confirmed, Kept, Lane, Looked, Mark, Page, PageQuery, Placed, Rung, Store, StoreError,
+    Stretch, Swept, Unended, Unread,
 };
 use crate::domain::envelope::Message;
-use crate::domain::notification::BodyHash;
 use crate::domain::revocation::Revocation;
 use crate::domain::time::EpochMs;
 
@@ -89,7 +88,7 @@ impl Store for Postgres {
             .ok_or(StoreError::Fenced)
     }
 
-    async fn lookup(&self, ids: &[&str]) -> Result<Vec<Option<BodyHash>>, StoreError> {
+    async fn lookup(&self, ids: &[&str]) -> Result<Vec<Option<Kept>>, StoreError> {
         self.within(insert::lookup(&self.pool, ids)).await
     }
 

@@ -7,7 +7,7 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::Known;
 use crate::domain::notification::{Audience, BodyHash, Notification};
-use crate::store::{Batch, Placed};
+use crate::store::{Batch, Kept, Placed};
 
 /// Rows of one statement: SQLite takes 32,766 variables, and a row has 11.
 const ROWS: usize = 1_000;
@@ -100,11 +100,12 @@ pub(super) async fn insert(pool: &SqlitePool, batch: &Batch) -> Result<Option<Ve
     Ok(Some(placed))
 }
 
-/// The body hashes of those `ids` that are in the record, in their order.
-pub(super) async fn lookup(pool: &SqlitePool, ids: &[&str]) -> Result<Vec<Option<BodyHash>>, sqlx::Error> {
+/// What the record has under `ids`, in their order.
+pub(super) async fn lookup(pool: &SqlitePool, ids: &[&str]) -> Result<Vec<Option<Kept>>, sqlx::Error> {
     let mut connection = pool.acquire().await?;
     let known = known(&mut connection, ids).await?;
-    Ok(ids.iter().map(|id| known.get(*id).map(|(hash, _)| *hash)).collect())
+    let kept = |(hash, seq): &(BodyHash, u64)| Kept { hash: *hash, seq: *seq };
+    Ok(ids.iter().map(|id| known.get(*id).map(kept)).collect())
 }
 
 struct Row<'a> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use quick_notify::domain::outcome::Outcome;
 use quick_notify::store::{
-    self, Adapter, Batch, Confirmation, Confirmed, Item, Page, PageQuery, Placed, Store, StoreError,
+    self, Adapter, Batch, Confirmation, Confirmed, Item, Kept, Page, PageQuery, Placed, Store, StoreError,
 };
 use tempfile::TempDir;
 
@@ -302,7 +302,13 @@ async fn what_was_deleted_keeps_its_id_taken() {
         store.delete("alice", &["a1".into()], 2_000).await.expect("deleted");
         assert_eq!(
             store.lookup(&["a1", "a2"]).await.expect("hashes"),
-            [Some(draft.hash), None]
+            [
+                Some(Kept {
+                    hash: draft.hash,
+                    seq: 1
+                }),
+                None
+            ]
         );
         let placed = store
             .insert(&batch(epoch, &[(2, "alice", "a1", "x")]))

@@ -1,0 +1,94 @@
+//! On three nodes: the door of one, the dispatcher of another.
+
+use std::time::Duration;
+
+use super::*;
+use crate::harness::{Cluster, lasts};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_door_hears_the_word_of_another_nodes_dispatcher() {
+    let cluster = Cluster::start(&[
+        ("attach.enabled", "true"),
+        ("attach.discover_ms", "100"),
+        ("attach.lease_ms", "1000"),
+        CENSOR,
+    ])
+    .await;
+    let nats = &cluster.nats.servers()[0];
+    let _censor = Plugin::named("censor")
+        .hook("review", |question| {
+            verdicts(question, |text| match text {
+                "spam" => json!({"verdict": "reject", "reason": "no"}),
+                _ => pass(),
+            })
+        })
+        .start(nats)
+        .await;
+    for node in &cluster.nodes {
+        node.server.sees("censor", "attached").await;
+    }
+    let mut stored_by = vec![0.0; 3];
+    for (number, node) in cluster.nodes.iter().enumerate() {
+        let drafts: Vec<_> = (0..40)
+            .map(|n| json!({"receiver": format!("u{number}-{n}"), "data": "x"}))
+            .collect();
+        let begun = std::time::Instant::now();
+        let answer = stored(&node.server, Value::from(drafts)).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        // The record is only asked at the deadline, or after it: these were told.
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+        let spam: Vec<_> = (0..20)
+            .map(|n| json!({"receiver": format!("u{number}-{n}"), "data": "spam"}))
+            .collect();
+        let answer = stored(&node.server, Value::from(spam)).await;
+        assert_eq!(answer.status, 422, "{}", answer.text);
+    }
+    for (count, node) in stored_by.iter_mut().zip(&cluster.nodes) {
+        *count = node.server.metric("quick_notify_stored_total").await;
+    }
+    assert_eq!(stored_by.iter().sum::<f64>(), 120.0);
+    // So the doors of some were told by others.
+    assert!(stored_by.iter().any(|count| *count < 40.0), "{stored_by:?}");
+}
+
+/// Longer than the server waits for an ack, and than a pin lasts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_that_a_plugin_holds_up_stays_where_it_is() {
+    let table = r#"{hooks=["review"],on_failure="retry",required=true}"#;
+    let cluster = Cluster::start(&[
+        ("attach.enabled", "true"),
+        ("attach.discover_ms", "100"),
+        ("attach.lease_ms", "1000"),
+        ("attach.plugins.censor", table),
+        ("queue.jetstream.ack_wait_ms", "1000"),
+        ("queue.jetstream.pin_timeout_ms", "1000"),
+        ("queue.jetstream.partitions", "2"),
+    ])
+    .await;
+    let server = &cluster.nodes[0].server;
+    for text in ["1", "2", "3"] {
+        server.notify("test1", text).await;
+    }
+    let holders = async || {
+        let mut holders = Vec::new();
+        for node in &cluster.nodes {
+            holders.push(node.server.metric("quick_notify_review_held").await);
+        }
+        holders
+    };
+    eventually("held", async || holders().await.iter().sum::<f64>() >= 1.0).await;
+    let before = holders().await;
+    lasts(Duration::from_millis(3_500)).await;
+    assert_eq!(holders().await, before, "the lane did not move");
+    let nats = &cluster.nats.servers()[0];
+    let _censor = Plugin::named("censor")
+        .hook("review", |question| verdicts(question, |_| pass()))
+        .start(nats)
+        .await;
+    eventually("all", async || inbox(server, "test1").await == ["1", "2", "3"]).await;
+    let mut duplicates = 0.0;
+    for node in &cluster.nodes {
+        duplicates += node.server.metric("quick_notify_duplicates_total").await;
+    }
+    assert_eq!(duplicates, 0.0, "nothing came again");
+}
