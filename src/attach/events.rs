@@ -18,7 +18,7 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
-pub use self::stream::{StreamError, ensure};
+pub use self::stream::StreamError;
 pub use self::told::About;
 use self::told::{Told, What};
 use super::config;
@@ -29,6 +29,7 @@ use crate::domain::notification::Notification;
 use crate::domain::time::EpochMs;
 use crate::lifecycle::{Lifecycle, wall_clock};
 use crate::nats::Nats;
+use crate::subjects;
 use crate::telemetry::events;
 
 /// Tells what happened. Cheap to clone.
@@ -56,6 +57,14 @@ struct Line {
     max_octets: usize,
 }
 
+/// Makes the stream or changes it, as every start does; says what was changed.
+pub async fn migrate(config: &config::Events, nats: &Nats, patience: Duration) -> Result<Vec<String>, StreamError> {
+    let context = stream::context(&config.stream, nats, patience);
+    let changed = stream::ensure(&context, &config.stream, &nats.prefix).await?;
+    let name = subjects::events_stream(&nats.prefix);
+    Ok(changed.into_iter().map(|field| format!("{name}: {field}")).collect())
+}
+
 impl Events {
     /// Nothing is ever told.
     pub fn none() -> Self {
@@ -75,7 +84,7 @@ impl Events {
         let fixed = bits(&config.always) | kept;
         let context = stream::context(&config.stream, nats, patience);
         if kept != 0 {
-            ensure(&context, &config.stream, &nats.prefix).await?;
+            stream::ensure(&context, &config.stream, &nats.prefix).await?;
         }
         let (live, waiting) = Line::new(config);
         let publisher = publish::Publisher {

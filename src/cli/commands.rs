@@ -1,9 +1,11 @@
 //! `check`, `token` and `migrate`.
 
+use std::time::Duration;
+
 use anyhow::Context;
 
 use super::{TokenArgs, block_on};
-use crate::attach::Hooks;
+use crate::attach::{Hooks, events};
 use crate::auth::{self, Given, Grant};
 use crate::config::Config;
 use crate::domain::identity::Pattern;
@@ -69,6 +71,14 @@ pub fn migrate(config: &Config) -> anyhow::Result<()> {
                 println!("Changed {change}.");
             }
             println!("The queue is as the configuration says.");
+        }
+        if config.attach.enabled && !config.attach.events.stream.kinds.is_empty() {
+            let nats = nats::connect(&config.nats).await?;
+            let patience = Duration::from_millis(config.nats.request_timeout_ms);
+            for change in events::migrate(&config.attach.events, &nats, patience).await? {
+                println!("Changed {change}.");
+            }
+            println!("The stream of events is as the configuration says.");
         }
         Ok(())
     })

@@ -454,3 +454,37 @@ async fn a_drain_tells_what_waits() {
     assert_eq!((stored.len(), &stored[0]["id"]), (1, &json!(id)));
     assert_eq!(stream(&told).await.cached_info().state.messages, 1);
 }
+
+#[tokio::test]
+async fn without_jetstream_the_start_says_so() {
+    let lines = "accounts { plain { users: [{ user: plain, password: plain }] } }\nno_auth_user: plain";
+    let nats = Nats::with(lines).await;
+    let data = crate::harness::tempdir();
+    let (servers, data) = (
+        format!("nats.servers=[\"{}\"]", nats.url()),
+        format!("app.data={}", data.path().display()),
+    );
+    let kinds = format!("{}={}", KEPT.0, KEPT.1);
+    let mut arguments = vec![
+        "--set",
+        "app.listen=127.0.0.1:0",
+        "--set",
+        "telemetry.listen=127.0.0.1:0",
+    ];
+    for setting in [
+        &*servers,
+        &data,
+        &kinds,
+        "attach.enabled=true",
+        "nats.request_timeout_ms=500",
+    ] {
+        arguments.extend(["--set", setting]);
+    }
+    let ended = Server::program(&arguments);
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(!ended.status.success());
+    assert!(
+        said.contains("attach.events.stream.kinds needs JetStream, which the NATS server does not serve"),
+        "{said}"
+    );
+}
