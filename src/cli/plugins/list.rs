@@ -119,11 +119,9 @@ fn advice(everything: &Everything) -> String {
     } else if everything.plugins.is_empty() {
         advice.push_str("No plugin may attach yet.\n");
     }
-    let names = |state: &str| {
-        let plugins = everything.plugins.iter().filter(|plugin| plugin.state == state);
-        plugins.map(|plugin| plain(&plugin.name)).collect::<Vec<_>>()
-    };
-    if let [first, ..] = &names("refused")[..] {
+    let is_refused = |plugin: &&Plugin| plugin.instances.iter().any(|instance| instance.refused.is_some());
+    if let Some(plugin) = everything.plugins.iter().find(is_refused) {
+        let first = plain(&plugin.name);
         advice.push_str(&format!("\nWhy one is refused: quick-notify plugins inspect {first}\n"));
     }
     for stranger in &everything.strangers {
