@@ -213,6 +213,7 @@ impl App {
             tickets: Arc::clone(&tickets),
             store: Arc::clone(&store),
             topic: Arc::clone(&topic),
+            hooks: attach.hooks.clone(),
             hub,
             outcomes,
             told: told.clone(),

@@ -19,6 +19,12 @@
 
 use std::fmt::Write;
 
+/// Whether a name can be one token of a subject as it is: 1 to 64 letters, digits, `-` and `_`.
+pub fn is_word(name: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    (1..=64).contains(&name.len()) && name.bytes().all(fits)
+}
+
 /// Where requests to publish go.
 pub fn publish(prefix: &str) -> String {
     format!("{prefix}.publish")

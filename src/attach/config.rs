@@ -326,7 +326,4 @@ impl Allowed {
 }
 
 /// The name of a plugin or of a command: one token of a subject.
-pub(super) fn is_name(name: &str) -> bool {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    (1..=64).contains(&name.len()) && name.bytes().all(fits)
-}
+pub(super) use crate::subjects::is_word as is_name;

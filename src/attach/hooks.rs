@@ -3,16 +3,18 @@
 //! There is a [`Line`] for each hook that the configuration allows to a plugin. The roster says on which terms each of them is served now; from that
 //! follows, for each hook, who is asked: those that are attached, and those that should be and are not, lower `order` first, then by name.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use super::command::{self, Contested};
 use super::config::{self, Allowed, Config};
 use super::line::{Line, Standing, Terms};
 use super::protocol::{Hook, OnFailure};
 use crate::nats::Nats;
 use crate::subjects;
+use crate::telemetry::events;
 
 /// All hooks. Cheap to clone.
 #[derive(Clone, Default)]
@@ -23,6 +25,8 @@ struct Inner {
     lines: Vec<Arc<Line>>,
     /// By hook: who is asked, in order.
     asked: [ArcSwap<Vec<Arc<Line>>>; Hook::ALL.len()],
+    /// Commands that several plugins serve, as they were told.
+    contested: Mutex<Contested>,
 }
 
 impl Hooks {
@@ -44,6 +48,7 @@ impl Hooks {
             lines: lines.collect(),
             config: config.hooks.clone(),
             asked: Default::default(),
+            contested: Mutex::default(),
         })));
         hooks.arrange();
         hooks
@@ -71,7 +76,10 @@ impl Hooks {
                 })
                 .collect();
             asked.sort_by(|(one, a), (other, b)| (one.order, &a.plugin).cmp(&(other.order, &b.plugin)));
-            let asked = asked.into_iter().map(|(_, line)| line).collect();
+            let asked: Vec<_> = asked.into_iter().map(|(_, line)| line).collect();
+            if hook == Hook::Command {
+                inner.tell_contested(&asked);
+            }
             inner.asked[hook as usize].store(Arc::new(asked));
         }
     }
@@ -80,6 +88,12 @@ impl Hooks {
     pub fn asked(&self, hook: Hook) -> Option<Arc<Vec<Arc<Line>>>> {
         let asked = self.0.as_ref()?.asked[hook as usize].load();
         (!asked.is_empty()).then(|| Arc::clone(&asked))
+    }
+
+    /// Whether anybody is asked for `hook`.
+    pub fn are_asked(&self, hook: Hook) -> bool {
+        let asked = |inner: &Arc<Inner>| !inner.asked[hook as usize].load().is_empty();
+        self.0.as_ref().is_some_and(asked)
     }
 
     /// The line to one hook of one plugin, attached or not.
@@ -91,6 +105,21 @@ impl Hooks {
     /// The bounds; `None` where nobody is ever asked.
     pub fn config(&self) -> Option<&config::Hooks> {
         self.0.as_ref().map(|inner| &inner.config)
+    }
+}
+
+impl Inner {
+    /// Says once of each command that several plugins serve it.
+    fn tell_contested(&self, asked: &[Arc<Line>]) {
+        let contested = command::contested(asked);
+        let mut told = self.contested.lock().unwrap_or_else(PoisonError::into_inner);
+        for (command, (by, other)) in contested
+            .iter()
+            .filter(|(command, both)| told.get(*command) != Some(*both))
+        {
+            events::command_contested(command, by, other);
+        }
+        *told = contested;
     }
 }
 

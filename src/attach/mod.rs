@@ -6,6 +6,7 @@
 
 pub mod authenticate;
 pub mod breaker;
+pub mod command;
 pub mod config;
 pub mod conformance;
 pub mod decisions;
@@ -19,6 +20,7 @@ pub mod report;
 pub mod review;
 pub mod roster;
 pub mod schema;
+pub mod subscribe;
 pub mod tally;
 mod verdict;
 

@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
 
 use super::admit::{self, Member};
+use super::asking::{self, Answered, Asking};
 use super::mailbox::{Mail, Mailbox};
 use super::outcomes::Job;
 use super::patience::{Patience, revoked_token};
@@ -22,7 +23,7 @@ use crate::domain::time::EpochMs;
 use crate::lifecycle::now;
 use crate::session::inbox::Read;
 use crate::session::parcel::Parcel;
-use crate::session::{Confirm, Credential, Delivered, Disconnect, Output, PageRead, Reason, Session};
+use crate::session::{AppCommand, Confirm, Credential, Delivered, Disconnect, Output, PageRead, Reason, Session};
 use crate::store::PageQuery;
 use crate::telemetry::events;
 
@@ -44,6 +45,7 @@ pub async fn carry(edge: Arc<Edge>, pass: Pass, session: Session, mut transport:
         topics: Vec::new(),
         member: None,
         reading: None,
+        asking: None,
         facts: pass.facts,
         edge,
     };
@@ -91,6 +93,16 @@ struct Connection {
     facts: Option<Arc<Facts>>,
     /// The page of the inbox that is being read.
     reading: Option<BoxFuture<'static, Option<PageRead>>>,
+    asking: Option<Box<Asking>>,
+}
+
+/// Why the loop goes on.
+enum Happened {
+    Mail(Mail),
+    Received(Received),
+    Page(Option<PageRead>),
+    Answered(Answered),
+    Time,
 }
 
 impl Connection {
@@ -102,16 +114,69 @@ impl Connection {
             }
             let deadline = self.session.poll_timeout().map_or_else(far_off, Instant::from_std);
             set(&mut timer, deadline);
-            tokio::select! {
-                mail = self.mailbox.take() => self.sort(mail),
-                received = transport.receive(), if self.session.wants_input() => self.receive(received),
-                page = page(&mut self.reading), if self.reading.is_some() => {
+            let happened = tokio::select! {
+                mail = self.mailbox.take() => Happened::Mail(mail),
+                received = transport.receive(), if self.session.wants_input() => Happened::Received(received),
+                page = page(&mut self.reading), if self.reading.is_some() => Happened::Page(page),
+                answered = asking::next(&mut self.asking), if self.asking.is_some() => Happened::Answered(answered),
+                () = &mut timer => Happened::Time,
+            };
+            // Plugins come and go. With none there this is a look at a pointer.
+            self.session.guard_topics(self.edge.hooks.guard_topics());
+            match happened {
+                Happened::Mail(mail) => self.sort(mail),
+                Happened::Received(received) => self.receive(received),
+                Happened::Page(page) => {
                     self.reading = None;
                     self.session.handle_page(page, now());
                 }
-                () = &mut timer => self.session.handle_timeout(now()),
+                Happened::Answered(answered) => self.answered(answered),
+                Happened::Time => self.session.handle_timeout(now()),
+            }
+            if self.asking.as_ref().is_some_and(|asking| asking.is_over(&self.edge)) {
+                self.asking = None;
             }
         }
+    }
+
+    /// What was asked for the session while it went on.
+    fn answered(&mut self, answered: Answered) {
+        match answered {
+            Answered::Renewed(answer) => {
+                let is_same =
+                    |member: &&mut Box<Member>| matches!(&answer, Ok(fresh) if fresh.user == member.identity.user);
+                if let (Ok(fresh), Some(member)) = (&answer, self.member.as_mut().filter(is_same)) {
+                    // From now on it is this token that may be revoked.
+                    member.identity = fresh.clone();
+                }
+                self.session.handle_authenticated(answer, now());
+                if self.is_revoked(now().wall) {
+                    // After it was looked at, and before it was known here whose it is.
+                    self.session.handle_end(revoked_token());
+                }
+            }
+            Answered::MayRead(answer) => self.session.handle_may_read(answer, now()),
+            Answered::Command(answer) => self.session.handle_answer(&answer, now()),
+        }
+    }
+
+    /// A command goes to the plugin that serves it, or is answered at once.
+    fn command(&mut self, command: AppCommand) {
+        let (Some(member), Some(name)) = (&self.member, self.session.name()) else {
+            return;
+        };
+        let user = Arc::clone(&member.identity.user);
+        let asking = self.asking.get_or_insert_with(|| Asking::new(&self.edge));
+        if let Some(answer) = asking.command(&self.edge, user, name.to_string(), command) {
+            self.session.handle_answer(&answer, now());
+        }
+    }
+
+    fn may_read(&mut self, topic: String) {
+        let Some(member) = &self.member else { return };
+        let user = Arc::clone(&member.identity.user);
+        let asking = self.asking.get_or_insert_with(|| Asking::new(&self.edge));
+        asking.may_read(&self.edge, user, topic);
     }
 
     /// Does everything that the session wants done. An error is the session's end.
@@ -146,15 +211,32 @@ impl Connection {
                         Delivered::Once => events::broadcast(),
                     }
                 }
+                Output::Answer(_) if self.session.has_expired(time) => self.session.handle_timeout(time),
+                Output::Answer(bytes) => {
+                    if self.write(transport, bytes).await? {
+                        time = now();
+                    }
+                    wrote = true;
+                }
                 Output::GivenUp => events::given_up(),
                 Output::Dropped => events::dropped(),
+                // The session goes on with the token that it has.
+                Output::Authenticate {
+                    credential,
+                    renewal: true,
+                } => {
+                    let asking = self.asking.get_or_insert_with(|| Asking::new(&self.edge));
+                    asking.renew(&self.edge, credential, self.facts.clone());
+                }
                 // Boxed: seldom, and its state would be carried by every idle connection.
-                Output::Authenticate { credential, renewal } => {
-                    Box::pin(self.authenticate(&credential, renewal)).await;
+                Output::Authenticate { credential, .. } => {
+                    Box::pin(self.authenticate(&credential)).await;
                     if self.member.is_some() {
                         transport.established();
                     }
                 }
+                Output::MayRead(topic) => self.may_read(topic),
+                Output::Command(command) => self.command(*command),
                 Output::Read(read) => self.read(read),
                 Output::Confirm(confirm) => self.confirm(confirm).await,
                 Output::Publish(envelope) => {
@@ -231,18 +313,7 @@ impl Connection {
         }
     }
 
-    async fn authenticate(&mut self, credential: &Credential, renewal: bool) {
-        if renewal {
-            let answer = admit::renew(&self.edge, credential, self.facts.as_deref()).await;
-            if let (Ok(fresh), Some(member)) = (&answer, &mut self.member)
-                && fresh.user == member.identity.user
-            {
-                // From now on it is this token that may be revoked.
-                member.identity = fresh.clone();
-            }
-            self.session.handle_authenticated(answer, now());
-            return;
-        }
+    async fn authenticate(&mut self, credential: &Credential) {
         let answer = admit::admit(&self.edge, &self.mailbox, credential, self.facts.as_deref()).await;
         let answer = answer.map(|member| {
             self.edge.hub.leave_lobby(&self.mailbox);

@@ -4,7 +4,9 @@
 
 pub mod admission;
 mod admit;
+mod asking;
 mod comings;
+pub mod commands;
 mod connection;
 mod handshake;
 mod hub;
@@ -42,7 +44,7 @@ pub use routes::{events, routes};
 
 use admission::Admission;
 
-use crate::attach::Events;
+use crate::attach::{Events, Hooks};
 use crate::auth::{Auth, Tickets};
 use crate::session::{Disconnect, Reason, Rules};
 use crate::store::Store;
@@ -93,6 +95,8 @@ pub struct Config {
     pub origins: Vec<String>,
     /// How fast sessions are admitted.
     pub admission: admission::Config,
+    /// Commands to attached plugins.
+    pub commands: commands::Config,
     /// Octets of events that wait for a client to take them.
     pub sse_buffer: usize,
     /// Whether `GET /sse/notify?token=TOKEN` is served. A token in a URL ends in logs, where whoever reads them can use it; a ticket is used up by then.
@@ -123,6 +127,7 @@ impl Default for Config {
             sockjs: sockjs::Config::default(),
             origins: Vec::new(),
             admission: admission::Config::default(),
+            commands: commands::Config::default(),
             sse_buffer: 65_536,
             query_token: false,
         }
@@ -155,6 +160,7 @@ impl Config {
         ];
         let sockjs = self.sockjs.problems().into_iter();
         let admission = self.admission.problems().into_iter();
+        let commands = self.commands.problems().into_iter();
         let origins = self.origins.iter().enumerate();
         let origins = origins.filter(|(_, origin)| *origin != "*" && !origin::is_origin(origin));
         bounds
@@ -164,6 +170,7 @@ impl Config {
             .chain(sockjs.map(|(path, reason)| (format!("sockjs.{path}"), reason)))
             .chain(origins.map(|(index, _)| (format!("origins[{index}]"), NO_ORIGIN.to_owned())))
             .chain(admission.map(|(path, reason)| (format!("admission.{path}"), reason)))
+            .chain(commands.map(|(path, reason)| (format!("commands.{path}"), reason)))
             .collect()
     }
 }
@@ -182,6 +189,7 @@ pub struct Edge {
     pub tickets: Arc<Tickets>,
     pub store: Arc<dyn Store>,
     pub topic: Arc<dyn Topic>,
+    pub hooks: Hooks,
     pub hub: Arc<Hub>,
     pub outcomes: Outcomes,
     pub told: Events,

@@ -18,6 +18,7 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 /// A connected session while it acts.
 pub(super) struct Turn<'a> {
     pub rules: &'a Rules,
+    pub topics_guarded: bool,
     pub connected: &'a mut Connected,
     pub outputs: &'a mut Outputs,
     pub now: Now,

@@ -13,6 +13,7 @@
 //!
 //! An idle session holds no buffers.
 
+pub mod commanding;
 mod config;
 mod confirming;
 mod delivery;
@@ -38,6 +39,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+pub use commanding::{AppCommand, CommandAnswer, Said};
 pub use config::{Config, Rules};
 pub use dialect::Dialect;
 pub use disconnect::{Disconnect, Reason};
@@ -65,6 +67,8 @@ pub struct Session {
     outputs: Outputs,
     /// Frames that came are left for when the outputs have been taken.
     paused: Option<Instant>,
+    /// Whether somebody else has a say about topics.
+    topics_guarded: bool,
 }
 
 impl Session {
@@ -77,6 +81,7 @@ impl Session {
             phase: Phase::Opening { deadline },
             outputs: Outputs::default(),
             paused: None,
+            topics_guarded: false,
         }
     }
 
@@ -94,7 +99,13 @@ impl Session {
             phase: Phase::Authenticating(Hello::Events { last_event_id }),
             outputs,
             paused: None,
+            topics_guarded: false,
         }
+    }
+
+    /// Whether somebody is to be asked, from now on, before a topic is read that the token allows.
+    pub fn guard_topics(&mut self, guarded: bool) {
+        self.topics_guarded = guarded;
     }
 
     /// The next thing to be done.
@@ -203,6 +214,20 @@ impl Session {
     pub fn handle_confirmed(&mut self, confirm: &Confirm, seq: Option<u64>, now: Now) {
         self.turn(now, |turn| turn.confirmed(confirm, seq));
         self.read_frames(now);
+    }
+
+    /// The answer to [`Output::MayRead`].
+    pub fn handle_may_read(&mut self, answer: Result<(), Disconnect>, now: Now) {
+        self.turn(now, |turn| turn.judged(answer));
+        self.read_frames(now);
+    }
+
+    /// The answer to one [`Output::Command`].
+    pub fn handle_answer(&mut self, answer: &CommandAnswer, now: Now) {
+        self.turn(now, |turn| {
+            turn.answer(answer);
+            Ok(())
+        });
     }
 
     /// An instant of [`Session::poll_timeout`] has come.
@@ -324,6 +349,7 @@ impl Session {
         };
         let mut turn = Turn {
             rules: &self.rules,
+            topics_guarded: self.topics_guarded,
             connected,
             outputs: &mut self.outputs,
             now,

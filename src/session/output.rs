@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Disconnect;
+use super::commanding::AppCommand;
 use super::dialect::Dialect;
 use super::inbox::Read;
 use super::parcel::{Address, Parcel};
@@ -21,6 +22,8 @@ pub enum Output {
     Send(Bytes),
     /// A MESSAGE, or the event of a notification, for the client, and what is in it.
     Deliver(Delivered, Bytes, Arc<Parcel>),
+    /// A MESSAGE that says what became of a command.
+    Answer(Bytes),
     /// The attempts or the time of a delivery are over.
     GivenUp,
     /// A delivery without a record was lost to a full window.
@@ -36,6 +39,10 @@ pub enum Output {
     /// Write these outcomes; with a ticket, answer with [`Session::handle_confirmed`](super::Session::handle_confirmed). In order: the answer
     /// to a confirmation without ids says that all before it are stored.
     Confirm(Confirm),
+    /// The token lets its user read this topic; may it? Answer with [`Session::handle_may_read`](super::Session::handle_may_read).
+    MayRead(String),
+    /// For a plugin; answer with [`Session::handle_answer`](super::Session::handle_answer).
+    Command(Box<AppCommand>),
     /// Forward to a topic.
     Publish(Envelope),
     /// Begin or stop to hear a topic.
@@ -157,7 +164,8 @@ impl Outputs {
 
     /// Takes out what was to be delivered.
     pub fn retract_deliveries(&mut self) {
-        self.0.retain(|queued| matches!(queued, Queued::Ready(_)));
+        let delivers = |queued: &Queued| matches!(queued, Queued::Delivery(_) | Queued::Ready(Output::Answer(_)));
+        self.0.retain(|queued| !delivers(queued));
     }
 
     pub fn len(&self) -> usize {

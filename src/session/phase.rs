@@ -1,12 +1,13 @@
 //! Where a session is in its life. What a phase needs lives inside it: there is no outbox before CONNECTED.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::Rules;
 use super::dialect::Dialect;
 use super::personal::Personal;
 use super::recent::Recent;
-use super::subscriptions::Subscriptions;
+use super::subscriptions::{Subscription, Subscriptions};
 use super::told::Told;
 use super::transactions::Transactions;
 use super::waiting::Waiting;
@@ -62,8 +63,17 @@ pub struct Connected {
     pub recognising: usize,
     /// A fresh token is being looked at; its frame's receipt.
     pub renewing: Option<Option<String>>,
+    /// A SUBSCRIBE that somebody else has a say about.
+    pub judging: Option<Box<Judging>>,
     /// DISCONNECT came: nothing more is read, and the session ends when its confirmations are stored.
     pub leaving: Option<Leaving>,
+}
+
+/// A subscription that the token allows, and what it was asked for with.
+#[derive(Debug)]
+pub struct Judging {
+    pub subscription: Arc<Subscription>,
+    pub receipt: Option<String>,
 }
 
 #[derive(Debug)]
@@ -90,14 +100,15 @@ impl Connected {
             waiting: Waiting::default(),
             recognising: 0,
             renewing: None,
+            judging: None,
             leaving: None,
         }
     }
 
-    /// Whether more frames may be read: not after DISCONNECT, nor while it is not known whether the last one was right (a fresh token, an ACK for
-    /// what the session doesn't hold), nor while as many confirmations wait for the record as a window has deliveries.
+    /// Whether more frames may be read: not after DISCONNECT, nor while it is not known whether the last one was right (a fresh token, a topic, an
+    /// ACK for what the session doesn't hold), nor while as many confirmations wait for the record as a window has deliveries.
     pub fn wants_input(&self, rules: &Rules) -> bool {
-        let is_judged = self.renewing.is_none() && self.recognising == 0;
+        let is_judged = self.renewing.is_none() && self.judging.is_none() && self.recognising == 0;
         is_judged && self.leaving.is_none() && self.waiting.len() < rules.window
     }
 

@@ -43,6 +43,7 @@ impl Turn<'_> {
                 self.publish(topic, frame.headers.get("content-type"), &frame.body);
                 Ok(None)
             }
+            _ if self.command(destination, frame).is_some() => Ok(None),
             _ if destination.starts_with("/user/") || destination.starts_with("/queue/") => {
                 let detail = format!("SEND to {}: only the server sends there", excerpt(destination));
                 Err(Disconnect::new(Reason::ForbiddenDestination, detail))
@@ -114,7 +115,8 @@ pub(super) fn topic(destination: &str) -> Result<String, Disconnect> {
 
 pub(super) fn unknown_destination(command: &str, destination: &str) -> Disconnect {
     let detail = format!(
-        "{command} to {}: there is no such destination; served: {}, /topic/..., /queue/..., {APP_ACK}, {APP_TOKEN}, {APP_SEND_MESSAGE}",
+        "{command} to {}: there is no such destination; served: {}, /topic/..., /queue/..., {APP_ACK}, {APP_TOKEN}, {APP_SEND_MESSAGE}, /app/x/NAME and its answers on \
+         /user/queue/x/NAME",
         excerpt(destination),
         personal::DESTINATION,
     );

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use super::commanding;
 use super::disconnect::{Disconnect, Reason};
 use super::frames::{Turn, excerpt, missing, required};
 use super::output::Output;
 use super::personal::{self, Personal};
+use super::phase::Judging;
 use super::sending::{topic, unknown_destination};
 use super::subscriptions::{AckMode, Subscription};
 use crate::stomp::{Frame, Version};
@@ -14,8 +16,8 @@ impl Turn<'_> {
     pub fn subscribe(&mut self, frame: &Frame, receipt: Option<String>) -> Result<(), Disconnect> {
         let subscription = Arc::new(self.check(frame)?);
         let destination = &*subscription.destination;
-        let is_first = self.connected.subscriptions.to(destination).next().is_none();
         if destination == personal::DESTINATION {
+            let is_first = self.connected.subscriptions.to(destination).next().is_none();
             let last_seq = last_seq(frame)?;
             if is_first {
                 self.connected.personal = Some(Box::new(Personal::new(last_seq)));
@@ -24,7 +26,30 @@ impl Turn<'_> {
                     "SUBSCRIBE: only the session's first subscription to this queue can resume; leave last-seq out";
                 return Err(Disconnect::new(Reason::BadState, detail));
             }
-        } else if is_first && destination.starts_with("/topic/") {
+        } else if self.topics_guarded && destination.starts_with("/topic/") {
+            self.outputs.push(Output::MayRead(destination.to_owned()));
+            self.connected.judging = Some(Box::new(Judging { subscription, receipt }));
+            return Ok(());
+        }
+        self.take_in(subscription, receipt);
+        Ok(())
+    }
+
+    /// Somebody else had a say about a topic. A refusal ends the session, as that of a token does.
+    pub fn judged(&mut self, answer: Result<(), Disconnect>) -> Result<(), Disconnect> {
+        let Some(judging) = self.connected.judging.take() else {
+            return Ok(());
+        };
+        let Judging { subscription, receipt } = *judging;
+        answer.map_err(|end| end.with_receipt(receipt.as_deref()))?;
+        self.take_in(subscription, receipt);
+        Ok(())
+    }
+
+    fn take_in(&mut self, subscription: Arc<Subscription>, receipt: Option<String>) {
+        let destination = &*subscription.destination;
+        let is_first = self.connected.subscriptions.to(destination).next().is_none();
+        if is_first && destination.starts_with("/topic/") {
             self.outputs.push(Output::Listen(destination.to_owned()));
         }
         self.connected.subscriptions.add(Arc::clone(&subscription));
@@ -36,7 +61,6 @@ impl Turn<'_> {
             // It is told what the session holds, and from now on what comes.
             self.tell_again(&subscription);
         }
-        Ok(())
     }
 
     /// A stream of events is subscribed from its beginning: to the personal queue, behind the client's Last-Event-ID.
@@ -72,6 +96,7 @@ impl Turn<'_> {
         let ack = AckMode::of(frame)
             .map_err(|reason| Disconnect::new(Reason::MalformedFrame, format!("SUBSCRIBE: {reason}")))?;
         self.may_read(destination)?;
+        commanding::check_ack(destination, ack)?;
         Ok(Subscription {
             id: id.map(Box::from),
             destination: destination.into(),
@@ -80,7 +105,7 @@ impl Turn<'_> {
     }
 
     fn may_read(&self, destination: &str) -> Result<(), Disconnect> {
-        if destination == personal::DESTINATION {
+        if destination == personal::DESTINATION || commanding::is_queue(destination) {
             return Ok(());
         }
         if destination.starts_with("/topic/") {

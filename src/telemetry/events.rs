@@ -112,6 +112,21 @@ pub fn waiting_ended() {
     gauge!(names::ADMISSION_WAITING).decrement(1.0);
 }
 
+/// A client's command was refused before a plugin was asked, for a reason of the closed set in the table.
+pub fn command_refused(reason: &'static str) {
+    counter!(names::COMMANDS_REFUSED, "reason" => reason).increment(1);
+}
+
+/// Two plugins serve a command; `by` gets it.
+pub fn command_contested(command: &str, by: &str, other: &str) {
+    tracing::warn!(
+        command,
+        by,
+        other,
+        "two plugins serve this command; the first in their order gets it"
+    );
+}
+
 /// A request for a session was refused before it began, for a reason of the closed set in the table.
 pub fn session_refused(reason: &'static str) {
     counter!(names::SESSIONS_REFUSED, "reason" => reason).increment(1);

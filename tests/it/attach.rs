@@ -1,5 +1,7 @@
 //! Attached plugins: real NATS services beside real servers.
 
+mod authenticate;
+mod command;
 mod conformance;
 mod events;
 mod examples;
@@ -8,4 +10,5 @@ mod review;
 mod roster;
 mod schema;
 mod silence;
+mod subscribe;
 mod unreached;

@@ -1,5 +1,6 @@
 //! The session as a state machine, in simulated time: what goes in is told as a story, what comes out as lines.
 
+mod commands;
 mod confirm;
 mod connect;
 mod destinations;
@@ -7,6 +8,7 @@ mod driver;
 mod end;
 mod events;
 mod flood;
+mod guarded;
 mod lines;
 mod model;
 mod record;

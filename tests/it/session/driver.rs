@@ -18,7 +18,7 @@ impl Story {
         while let Some(output) = self.session.poll_output() {
             assert!(!self.is_closed(), "something behind the close: {output:?}");
             match output {
-                Output::Send(bytes) | Output::Deliver(_, bytes, _) => self.client_gets(bytes),
+                Output::Send(bytes) | Output::Answer(bytes) | Output::Deliver(_, bytes, _) => self.client_gets(bytes),
                 Output::GivenUp => self.lines.push("given up".into()),
                 Output::Dropped => self.lines.push("dropped".into()),
                 Output::Authenticate { credential, renewal } => {
@@ -44,6 +44,11 @@ impl Story {
                     } else {
                         self.store_outcome(&confirm);
                     }
+                }
+                Output::MayRead(topic) => self.asked.push(format!("may read {topic}")),
+                Output::Command(command) => {
+                    self.asked.push(format!("command {} {}", command.name, command.body));
+                    self.commands.push(*command);
                 }
                 Output::Publish(envelope) => {
                     self.asked.push(format!("publish {}", envelope.to.receiver()));

@@ -9,7 +9,7 @@ use quick_notify::domain::notification::Audience;
 use quick_notify::domain::time::Now;
 use quick_notify::session::inbox::Read;
 use quick_notify::session::parcel::Parcel;
-use quick_notify::session::{Config, Confirm, Credential, Disconnect, PageRead, Rules, Session};
+use quick_notify::session::{AppCommand, Config, Confirm, Credential, Disconnect, PageRead, Rules, Session};
 use quick_notify::stomp::{Command, CommandSet, Frame, FrameWriter, Limits, Parser, ServerCommand, Version};
 use serde_json::Value;
 
@@ -47,6 +47,7 @@ pub struct Story {
     pub read: Option<Read>,
     pub confirms: Vec<Confirm>,
     pub token: Option<String>,
+    pub commands: Vec<AppCommand>,
 }
 
 impl Story {
@@ -73,6 +74,7 @@ impl Story {
             read: None,
             confirms: Vec::new(),
             token: None,
+            commands: Vec::new(),
         }
     }
 
