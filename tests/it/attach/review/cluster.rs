@@ -92,3 +92,34 @@ async fn a_lane_that_a_plugin_holds_up_stays_where_it_is() {
     }
     assert_eq!(duplicates, 0.0, "nothing came again");
 }
+
+/// As what comes once more after a crash, or from a producer that tries again past the doors.
+#[tokio::test]
+async fn what_the_record_has_is_not_reviewed_again() {
+    let nats = Nats::start().await;
+    let server = crate::harness::plugin::beside(&nats, &[CENSOR, ("queue.adapter", "jetstream")]).await;
+    let censor = Plugin::named("censor").hook("review", |question| {
+        verdicts(question, |text| match text {
+            "secret" => json!({"verdict": "change", "data": "***"}),
+            _ => json!({"verdict": "reject", "reason": "no"}),
+        })
+    });
+    let censor = censor.start(&nats).await;
+    server.sees("censor", "attached").await;
+    let mut alice = Tab::listen(&server, "test1", None).await;
+    let context = async_nats::jetstream::new(async_nats::connect(nats.url()).await.expect("NATS"));
+    let body = json!({"receiver": "test1", "data": "secret", "id": "a"}).to_string();
+    for expected in [1.0, 2.0] {
+        let sent = context.publish("notify.in.user.test1", body.clone().into()).await;
+        sent.expect("sent").await.expect("queued");
+        eventually("it is dealt with", || async {
+            server.metric("quick_notify_stored_total").await + server.metric("quick_notify_duplicates_total").await
+                == expected
+        })
+        .await;
+    }
+    assert_eq!(shown(&censor), ["secret"]);
+    assert_eq!(alice.delivery().await.data(), "***");
+    alice.is_quiet().await;
+    assert_eq!(inbox(&server, "test1").await, ["***"]);
+}
