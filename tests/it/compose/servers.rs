@@ -5,6 +5,7 @@ use std::process::Command;
 
 use async_nats::jetstream::{self, stream};
 use async_nats::{ConnectOptions, Event};
+use futures_util::StreamExt;
 
 use super::file::{Compose, seconds, text, venv, words};
 use crate::harness::servers::{NatsCluster, Redis};
@@ -76,17 +77,7 @@ fn each_nats_server_takes_its_configuration() {
 async fn nodes_may_do_everything_and_producers_only_publish() {
     let compose = Compose::read();
     let servers = nats(&compose);
-    let mut file = text("config/nats.conf");
-    for (name, value) in &servers[0].1 {
-        file = file.replace(&format!("${name}"), value);
-    }
-    // The harness gives each a directory, ports and routes of its own.
-    let file: String = file
-        .lines()
-        .filter(|line| !line.trim().starts_with("store_dir: "))
-        .map(|line| format!("{line}\n"))
-        .collect();
-    let cluster = NatsCluster::with(&file).await;
+    let cluster = NatsCluster::with(&filled(&servers[0].1)).await;
     let password = |name: &str| servers[0].1[name].trim_matches('"').to_owned();
     let (events, mut refused) = tokio::sync::mpsc::unbounded_channel();
     let as_user = |user: &str, password: String| {
@@ -161,6 +152,163 @@ async fn nodes_may_do_everything_and_producers_only_publish() {
     assert!(
         ConnectOptions::new().connect(cluster.urls()).await.is_err(),
         "nobody gets in without a password"
+    );
+}
+
+/// The file as the harness runs it, which gives each server a directory, ports and routes of its own.
+fn filled(environment: &BTreeMap<String, String>) -> String {
+    let mut file = text("config/nats.conf");
+    for (name, value) in environment {
+        file = file.replace(&format!("${name}"), value);
+    }
+    let lines = file.lines().filter(|line| !line.trim().starts_with("store_dir: "));
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plugins_answer_what_they_are_asked_and_do_nothing_else() {
+    let compose = Compose::read();
+    let servers = nats(&compose);
+    let cluster = NatsCluster::with(&filled(&servers[0].1)).await;
+    let (told, mut refused) = tokio::sync::mpsc::unbounded_channel();
+    let connect = async |user: &str, password: &str| {
+        let password = servers[0].1[password].trim_matches('"').to_owned();
+        let told = told.clone();
+        let options = ConnectOptions::new()
+            .user_and_password(user.into(), password)
+            .custom_inbox_prefix(format!(
+                "_INBOX_{}",
+                if user == "quick-notify" { "notify" } else { user }
+            ))
+            .event_callback(move |event| {
+                let told = told.clone();
+                async move {
+                    if let Event::ServerError(error) = event {
+                        let _ = told.send(error.to_string().to_lowercase());
+                    }
+                }
+            });
+        options.connect(cluster.urls()[0].clone()).await.expect("it connects")
+    };
+    let node = connect("quick-notify", "NATS_PASSWORD").await;
+    let plugin = connect("groups", "NATS_GROUPS_PASSWORD").await;
+
+    let mut questions = plugin
+        .queue_subscribe("notify.hook.groups.review", "q".into())
+        .await
+        .expect("asked");
+    for subject in ["$SRV.INFO", "$SRV.INFO.groups", "$SRV.INFO.groups.an-id"] {
+        let _ear = plugin.subscribe(subject).await.expect("asked");
+    }
+    plugin.flush().await.expect("heard");
+    let asking = tokio::spawn({
+        let node = node.clone();
+        async move { node.request("notify.hook.groups.review", "?".into()).await }
+    });
+    let question = within("a question", questions.next()).await.expect("one");
+    let reply = question.reply.expect("where to");
+    plugin.publish(reply.clone(), "!".into()).await.expect("sent");
+    let answer = within("the answer", asking)
+        .await
+        .expect("no panic")
+        .expect("an answer");
+    assert_eq!(&answer.payload[..], b"!");
+
+    // The same place once more, and the inbox of somebody who didn't ask.
+    let others_inbox = node.new_inbox();
+    let subjects = [
+        &*reply,
+        &*others_inbox,
+        "notify.door.user.alice",
+        "notify.in.user.alice",
+        "notify.publish",
+        "notify.event.stored.alice",
+        "notify.hook.censor.review",
+        "notify.topic.all",
+        "notify.dead.x",
+        "$SRV.INFO",
+        "$JS.API.STREAM.DELETE.notify-events",
+    ];
+    for subject in subjects {
+        plugin.publish(subject.to_owned(), "x".into()).await.expect("sent");
+        let said = within("a refusal", refused.recv()).await.expect("told");
+        assert!(said.contains("permissions violation for publish"), "{subject}: {said}");
+    }
+    let ears = [
+        "notify.hook.censor.review",
+        "notify.hook.>",
+        "notify.>",
+        "_INBOX_notify.>",
+        "_INBOX.>",
+        "$SRV.INFO.censor",
+        "notify.event.stored.>",
+        ">",
+    ];
+    for subject in ears {
+        let _ear = plugin.subscribe(subject).await.expect("asked");
+        let said = within("a refusal", refused.recv()).await.expect("told");
+        assert!(
+            said.contains("permissions violation for subscription"),
+            "{subject}: {said}"
+        );
+    }
+
+    let webpush = connect("webpush", "NATS_WEBPUSH_PASSWORD").await;
+    let mut events = webpush.subscribe("notify.event.unreached.>").await.expect("asked");
+    webpush.flush().await.expect("heard");
+    node.publish("notify.event.unreached.alice", "!".into())
+        .await
+        .expect("sent");
+    assert!(within("an event", events.next()).await.is_some());
+    let _ear = webpush.subscribe("notify.event.stored.>").await.expect("asked");
+    let said = within("a refusal", refused.recv()).await.expect("told");
+    assert!(said.contains("permissions violation for subscription"), "{said}");
+
+    // From the stream, by a durable that was made for it.
+    let config = stream::Config {
+        name: "notify-events".into(),
+        subjects: vec!["notify.event.stored.>".into()],
+        ..Default::default()
+    };
+    let jetstream = jetstream::new(node.clone());
+    eventually("a stream", async || {
+        jetstream.get_or_create_stream(config.clone()).await.is_ok()
+    })
+    .await;
+    let stream = jetstream
+        .get_stream_no_info("notify-events")
+        .await
+        .expect("it is there");
+    let durable = jetstream::consumer::pull::Config {
+        durable_name: Some("webhook".into()),
+        ..Default::default()
+    };
+    stream.create_consumer(durable.clone()).await.expect("a durable");
+    jetstream
+        .publish("notify.event.stored.alice", "!".into())
+        .await
+        .expect("sent")
+        .await
+        .expect("kept");
+    let webhook = connect("webhook", "NATS_WEBHOOK_PASSWORD").await;
+    let own = jetstream::new(webhook.clone())
+        .get_stream_no_info("notify-events")
+        .await
+        .expect("it is there");
+    let consumer: jetstream::consumer::PullConsumer = own.get_consumer("webhook").await.expect("it is there");
+    let mut messages = consumer.messages().await.expect("messages");
+    let message = within("an event", messages.next()).await.expect("one").expect("well");
+    within("an ack", message.double_ack()).await.expect("taken");
+    drop(messages);
+    let other = jetstream::consumer::pull::Config {
+        durable_name: Some("other".into()),
+        ..durable
+    };
+    let _ = tokio::time::timeout(std::time::Duration::from_millis(200), own.create_consumer(other)).await;
+    let said = within("a refusal", refused.recv()).await.expect("told");
+    assert!(
+        said.contains("permissions violation for publish") && said.contains("consumer"),
+        "{said}"
     );
 }
 
