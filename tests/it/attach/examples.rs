@@ -1,6 +1,8 @@
 //! The shipped plugins, run for real as their READMEs say, beside a real server.
 
 mod groups;
+mod webhook;
+mod webpush;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;

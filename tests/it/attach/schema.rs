@@ -3,7 +3,11 @@
 use quick_notify::attach::schema;
 use serde_json::{Value, json};
 
-use crate::harness::Server;
+use futures_util::StreamExt;
+
+use crate::harness::plugin::{Plugin, Reply, beside};
+use crate::harness::servers::Nats;
+use crate::harness::{Server, Tab, within};
 
 #[test]
 fn each_schema_is_one_and_its_examples_fit() {
@@ -164,4 +168,87 @@ async fn the_program_and_the_server_give_every_schema() {
         server.get("/api/plugins/schema/v1/nonsense.json", &[]).await.status,
         404
     );
+}
+
+/// What goes over NATS is what the files say.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_server_sends_fits() {
+    let nats = Nats::start().await;
+    let ear = async_nats::connect(nats.url()).await.expect("NATS");
+    let mut events = ear.subscribe("notify.event.>").await.expect("an ear");
+    ear.flush().await.expect("heard");
+    let kinds = [
+        "accepted",
+        "stored",
+        "delivered",
+        "acked",
+        "read",
+        "deleted",
+        "dead",
+        "session-opened",
+        "session-closed",
+        "user-online",
+        "user-offline",
+    ];
+    let (always, offline) = (json!(kinds).to_string(), ("attach.events.offline_after_ms", "10"));
+    let allowed = ("attach.plugins.router", r#"{hooks=["review"]}"#);
+    let server = beside(&nats, &[allowed, offline, ("attach.events.always", &always)]).await;
+    let routes = |question: &Value| match question.get("page") {
+        Some(_) => Reply::Json(json!({"receivers": ["test2"]})),
+        None => {
+            let shown = question["notifications"].as_array().cloned().unwrap_or_default();
+            let verdicts = shown.iter().filter_map(|one| match one["to"]["user"].as_str()? {
+                "group" => Some(json!({"id": one["id"], "verdict": "route", "receivers": ["test1"], "next": "2"})),
+                "nobody" => Some(json!({"id": one["id"], "verdict": "reject", "reason": "there is nobody"})),
+                _ => None,
+            });
+            Reply::Json(json!({"verdicts": verdicts.collect::<Vec<_>>(), "others": "pass"}))
+        }
+    };
+    let plugin = Plugin::named("router").hook("review", routes).start(&nats).await;
+    server.sees("router", "attached").await;
+    let mut tab = Tab::listen(&server, "test1", None).await;
+    server
+        .publish(json!({"topic": "/topic/x", "data": "for a topic"}))
+        .await;
+    server.publish(json!({"everyone": true, "data": "for everyone"})).await;
+    server.notify("nobody", "rejected").await;
+    server.notify("group", "routed").await;
+    let copy = loop {
+        let delivery = tab.delivery().await;
+        if delivery.data() == "routed" {
+            break delivery.id;
+        }
+    };
+    tab.ack(&copy).await;
+    let other = server.notify("test1", "deleted").await;
+    while tab.delivery().await.id != other {}
+    let ids = json!([other]).to_string();
+    let user = [("Authorization", "test1"), ("Content-Type", "application/json")];
+    assert_eq!(server.post("/api/notify/viewed", &user, ids.clone()).await.status, 200);
+    let deleted = server
+        .request(reqwest::Method::DELETE, "/api/notify/delete", &user, ids)
+        .await;
+    assert_eq!(deleted.status, 200, "{}", deleted.text);
+    drop(tab);
+
+    let mut missing: std::collections::BTreeSet<_> = kinds.into();
+    while !missing.is_empty() {
+        let message = within(&format!("{missing:?}"), events.next()).await.expect("an event");
+        let event: Value = serde_json::from_slice(&message.payload).expect("JSON");
+        assert_eq!(schema::misfit("event", &event), None, "{event}");
+        missing.remove(event["event"].as_str().expect("a kind"));
+    }
+    let mut pages = 0;
+    for question in plugin.questions() {
+        let is_page = question.get("page").is_some();
+        pages += usize::from(is_page);
+        let name = if is_page {
+            "review.page.request"
+        } else {
+            "review.request"
+        };
+        assert_eq!(schema::misfit(name, &question), None, "{question}");
+    }
+    assert_eq!(pages, 1, "{:?}", plugin.questions());
 }
