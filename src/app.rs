@@ -20,7 +20,7 @@ use crate::domain::kind::Kinds;
 use crate::edge::admission::Admission;
 use crate::edge::{self, Comings, Edge, Hub, Outcomes, Places, Rounds, Watch};
 use crate::http;
-use crate::ingest::{self, Ingest};
+use crate::ingest::{self, Door, Ingest};
 use crate::keys::Keys;
 use crate::lifecycle::Lifecycle;
 use crate::nats;
@@ -246,17 +246,18 @@ impl App {
             },
         };
         let over_nats = nats.filter(|_| config.ingest.nats);
-        let ingest = Ingest::new(
-            config.ingest,
+        let ingest = Arc::new(Ingest {
+            door: Door {
+                kinds,
+                queue: Arc::clone(&queue),
+                store: Arc::clone(&store),
+                events: told,
+                receipts,
+            },
+            config: config.ingest,
             keys,
-            dev,
-            kinds,
-            Arc::clone(&queue),
-            Arc::clone(&store),
-            told,
-            receipts,
-        );
-        let ingest = Arc::new(ingest);
+            open: dev,
+        });
         let no_tokens = axum::middleware::from_fn_with_state(edge.config.query_token, edge::no_tokens);
         let cors = edge::cross_origin(dev, &edge.config.origins);
         let routes = Router::new()

@@ -193,7 +193,7 @@ impl Config {
             ("hooks.max_reply", hooks.max_reply as u64, 1_024, 67_108_864),
             ("hooks.max_batch", hooks.max_batch as u64, 1, 10_000),
             ("hooks.max_receivers", hooks.max_receivers as u64, 1, 10_000_000),
-            ("hooks.max_pages", hooks.max_pages as u64, 1, 1_000_000),
+            ("hooks.max_pages", hooks.max_pages as u64, 2, 1_000_000),
             ("hooks.breaker_failures", hooks.breaker_failures.into(), 1, 10_000),
             ("hooks.breaker_first_ms", hooks.breaker_first_ms, 1, 600_000),
             ("hooks.breaker_most_ms", hooks.breaker_most_ms, 1, 600_000),

@@ -294,12 +294,13 @@ impl Review<'_> {
         let mut pages = 1;
         while let Some(next) = routing.next.take() {
             pages += 1;
-            if pages > self.config.max_pages {
-                let most = self.config.max_pages;
-                return Err(Failure::BadReply(format!(
-                    "the receivers come in more than {most} pages (attach.hooks.max_pages)"
-                )));
-            }
+            let most_pages = self.config.max_pages;
+            let check = |page: &Routing| match page.next {
+                Some(_) if pages >= most_pages => Err(format!(
+                    "the receivers come in more than {most_pages} pages (attach.hooks.max_pages)"
+                )),
+                _ => Ok(()),
+            };
             let most = self.config.max_receivers.saturating_sub(routing.receivers.len());
             let question = Further {
                 page: Page {
@@ -308,7 +309,11 @@ impl Review<'_> {
                 },
             };
             let page = loop {
-                match line.ask(&question, |page: Receivers| page.check(most)).await {
+                let asked = line.ask(&question, |page: Receivers| {
+                    let page = page.check(most)?;
+                    check(&page).map(|()| page)
+                });
+                match asked.await {
                     Err(Failure::Busy) => {}
                     answer => break answer?,
                 }

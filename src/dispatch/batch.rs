@@ -102,7 +102,7 @@ impl Dispatcher {
                 (_, None) => refused.unwrap_or_else(|| Refused::of_draft("unreadable", String::new())),
             };
             self.events
-                .dead(reason.notification.as_ref(), entry.sequence, reason.code);
+                .dead(reason.notification.as_deref(), entry.sequence, reason.code);
             events::dead_letter(reason.id(), entry.sequence, reason.code);
             asking.answer_later(at, || reason.word());
             dead.push(DeadLetter {

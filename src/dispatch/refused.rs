@@ -9,7 +9,7 @@ use crate::receipts::Word;
 #[derive(Debug)]
 pub struct Refused {
     /// `None` when it can't be read.
-    pub notification: Option<Notification>,
+    pub notification: Option<Box<Notification>>,
     pub code: &'static str,
     pub detail: String,
     /// The plugin whose decision it was, or whose failure.
@@ -19,7 +19,7 @@ pub struct Refused {
 impl Refused {
     pub fn conflict(notification: Notification) -> Self {
         Self {
-            notification: Some(notification),
+            notification: Some(Box::new(notification)),
             code: "conflict",
             detail: "the id was given to another notification before".into(),
             plugin: None,

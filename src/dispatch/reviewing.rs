@@ -70,7 +70,7 @@ impl Dispatcher {
                 }
             };
             let refused = Refused::of_draft(code, detail);
-            let notification = std::mem::replace(&mut read[place], Err(refused)).ok();
+            let notification = std::mem::replace(&mut read[place], Err(refused)).ok().map(Box::new);
             if let Err(refused) = &mut read[place] {
                 (refused.notification, refused.plugin) = (notification, Some(plugin));
             }

@@ -16,13 +16,8 @@ use serde::{Deserialize, Serialize};
 pub use door::{Door, Receipt, Refusal};
 pub use routes::routes;
 
-use crate::attach::Events;
-use crate::domain::kind::Kinds;
 use crate::keys::Keys;
-use crate::queue::Queue;
-use crate::receipts::Receipts;
 use crate::secret::Secret;
-use crate::store::Store;
 
 /// How notifications are taken: over HTTP, and over NATS where it is turned on.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -122,30 +117,4 @@ pub struct Ingest {
     pub keys: Arc<Keys>,
     /// In dev mode everybody may publish.
     pub open: bool,
-}
-
-impl Ingest {
-    pub fn new(
-        config: Config,
-        keys: Arc<Keys>,
-        open: bool,
-        kinds: Arc<Kinds>,
-        queue: Arc<dyn Queue>,
-        store: Arc<dyn Store>,
-        events: Events,
-        receipts: Receipts,
-    ) -> Self {
-        Self {
-            door: Door {
-                kinds,
-                queue,
-                store,
-                events,
-                receipts,
-            },
-            config,
-            keys,
-            open,
-        }
-    }
 }

@@ -79,7 +79,7 @@ async fn sweep_lane(
         .push(" order by position limit ")
         .number(limit)
         .push(" for update skip locked");
-    let old: Vec<(i64, Vec<u8>, i64, bool, Vec<u8>, EpochMs)> = script
+    let old: Vec<Old> = script
         .fetch(connection)
         .await?
         .iter()
@@ -133,3 +133,6 @@ async fn sweep_lane(
     script.run(connection).await?;
     Ok(Swept { expired, removed })
 }
+
+/// Position, receiver, seq, whether it is open, id, and when it was created.
+type Old = (i64, Vec<u8>, i64, bool, Vec<u8>, EpochMs);

@@ -125,7 +125,8 @@ async fn whatever_the_plugin_does_but_answer_rightly_is_unavailable() {
         answer[field] = value;
         Reply::Json(answer)
     }
-    let failures: [(&str, fn() -> Reply); 19] = [
+    type Fails = fn() -> Reply;
+    let failures: [(&str, Fails); 19] = [
         ("silence", || Reply::Silence),
         ("an error", || Reply::Error(500, "out of order")),
         ("no JSON", || Reply::Raw("{".into())),

@@ -16,7 +16,8 @@ async fn what_no_plugin_answers_rightly_is_let_by_or_is_a_dead_letter() {
     let nats = Nats::start().await;
     let patient = ("attach.hooks.breaker_failures", "10000");
     let small = ("attach.hooks.max_reply", "4096");
-    let broken: [(&str, fn(&Value) -> Reply); 10] = [
+    type Breaks = fn(&Value) -> Reply;
+    let broken: [(&str, Breaks); 10] = [
         ("the answer is no JSON", |_| Reply::Raw("{\"verdicts\":".into())),
         ("the answer is no JSON", |_| Reply::Json(json!({"verdicts": 7}))),
         ("the answer is of version 2", |_| {
