@@ -16,7 +16,6 @@ use super::servers::Nats;
 use super::{Server, eventually, within};
 
 /// What a hook answers.
-#[allow(dead_code)]
 pub enum Reply {
     /// The body; `v` and `request` are put to it unless it has them.
     Json(Value),
