@@ -51,6 +51,11 @@ impl Backing {
         if self.kind == Kind::R3 { 3 } else { 1 }
     }
 
+    /// A NATS server.
+    pub fn nats(&self) -> String {
+        self.nats[0].url()
+    }
+
     /// What a node is told.
     pub fn settings(&self) -> Vec<String> {
         let servers: Vec<_> = self.nats.iter().map(Nats::url).collect();

@@ -5,6 +5,7 @@
 //! cargo bench --bench bench -- latency --seconds 60  # one of: accept latency fanout idle codec
 //! cargo bench --bench bench -- --quick               # everything, small: proves that it works
 //! cargo bench --bench bench -- accept latency --cluster r1  # on NATS, Redis and PostgreSQL, which it starts beside the node
+//! cargo bench --bench bench -- latency --cluster r1 --rate 5000 --array 100 --review  # what a review hook costs
 //! ```
 //!
 //! The server's share is told apart from the generator's: CPU time and memory are read from `/proc/PID` (so: Linux). A figure that misses its
@@ -20,6 +21,7 @@ mod line;
 mod machine;
 mod polls;
 mod producers;
+mod reviewer;
 mod server;
 // The tests' own way to start the servers of others.
 #[allow(dead_code, unused_imports)]
@@ -67,6 +69,12 @@ pub struct Options {
     /// Nodes of a cluster with private servers behind them, instead of one node alone.
     #[arg(long, value_name = "KIND")]
     cluster: Option<backing::Kind>,
+    /// A plugin reviews every notification (with --cluster, since plugins need NATS).
+    #[arg(long, requires = "cluster")]
+    review: bool,
+    /// Be that plugin, at this NATS server.
+    #[arg(long, value_name = "URL", hide = true)]
+    reviewer: Option<String>,
     /// Another server binary than the one that was built along with this.
     #[arg(long, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_quick-notify"))]
     server: PathBuf,
@@ -98,6 +106,9 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> anyhow::Result<()> {
+    if let Some(nats) = &options.reviewer {
+        return reviewer::be(nats);
+    }
     // One end of every connection is in this process; the server inherits the limit and holds the other.
     rlimit::increase_nofile_limit(u64::MAX)?;
     println!("{}", machine::description()?);

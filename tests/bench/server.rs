@@ -13,10 +13,12 @@ use anyhow::{Context, bail};
 use crate::Options;
 use crate::backing::Backing;
 use crate::machine::{self, Memory};
+use crate::reviewer::{self, Reviewer};
 
 /// One node alone, or the nodes of a cluster with the servers behind them.
 pub struct Server {
     nodes: Vec<Node>,
+    reviewer: Option<Reviewer>,
     backing: Option<Backing>,
 }
 
@@ -36,12 +38,24 @@ impl Server {
     pub fn start(options: &Options) -> anyhow::Result<Self> {
         let backing = options.cluster.map(Backing::start).transpose()?;
         let mut settings = backing.as_ref().map(Backing::settings).unwrap_or_default();
+        // Before the nodes, which then see it from their start.
+        let reviewer = match &backing {
+            Some(backing) if options.review => Some(Reviewer::start(&backing.nats())?),
+            _ => None,
+        };
+        if reviewer.is_some() {
+            settings.extend(reviewer::SETTINGS.map(str::to_owned));
+        }
         settings.extend_from_slice(&options.settings);
         let count = backing.as_ref().map_or(1, Backing::nodes);
         let nodes = (0..count)
             .map(|_| Node::start(options, &settings))
             .collect::<anyhow::Result<_>>()?;
-        Ok(Self { nodes, backing })
+        Ok(Self {
+            nodes,
+            reviewer,
+            backing,
+        })
     }
 
     /// Where producers go.
@@ -69,6 +83,9 @@ impl Server {
         let mut shares = vec![("quick-notify", own)];
         if let Some(backing) = &self.backing {
             shares.extend(backing.cpu()?);
+        }
+        if let Some(reviewer) = &self.reviewer {
+            shares.push(("the plugin", machine::cpu(&reviewer.pid().to_string())?));
         }
         Ok(shares)
     }

@@ -2,5 +2,6 @@
 
 mod away;
 mod forwarding;
+mod plugins;
 mod reach;
 mod rolling;
