@@ -115,8 +115,8 @@ pub(super) fn topic(destination: &str) -> Result<String, Disconnect> {
 
 pub(super) fn unknown_destination(command: &str, destination: &str) -> Disconnect {
     let detail = format!(
-        "{command} to {}: there is no such destination; served: {}, /topic/..., /queue/..., {APP_ACK}, {APP_TOKEN}, {APP_SEND_MESSAGE}, /app/x/NAME and its answers on \
-         /user/queue/x/NAME",
+        "{command} to {}: there is no such destination; served: {}, /topic/..., /queue/..., {APP_ACK}, {APP_TOKEN}, {APP_SEND_MESSAGE}, \
+         /app/x/NAME, /user/queue/x/NAME",
         excerpt(destination),
         personal::DESTINATION,
     );

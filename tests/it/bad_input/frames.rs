@@ -39,7 +39,8 @@ async fn a_second_connect() {
 #[tokio::test]
 async fn an_unknown_destination() {
     let server = Server::start().await;
-    let known = "served: /user/queue/msg, /topic/..., /queue/..., /app/ack, /app/token, /app/sendMessage";
+    let known = "served: /user/queue/msg, /topic/..., /queue/..., /app/ack, /app/token, /app/sendMessage, \
+                 /app/x/NAME, /user/queue/x/NAME";
     for (command, destination, message) in [
         (
             Command::Subscribe,

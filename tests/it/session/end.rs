@@ -120,7 +120,7 @@ fn an_error_says_its_code_its_receipt_and_a_sentence() {
         alice.sent(),
         ["ERROR unknown-destination receipt=r:1", "close unknown-destination"]
     );
-    let sentence = "SEND to /nowhere: there is no such destination; served: /user/queue/msg, /topic/..., /queue/..., /app/ack, /app/token, /app/sendMessage, /app/x/NAME and its answers on /user/queue/x/NAME";
+    let sentence = "SEND to /nowhere: there is no such destination; served: /user/queue/msg, /topic/..., /queue/..., /app/ack, /app/token, /app/sendMessage, /app/x/NAME, /user/queue/x/NAME";
     assert_eq!(alice.header("message"), Some(sentence));
     assert_eq!(alice.frames.last().map(|frame| &*frame.body), Some(sentence.as_bytes()));
     assert_eq!(alice.header("content-type"), Some("text/plain"));
