@@ -1,4 +1,4 @@
-//! The README's story, as it stands there: ten lines of Python, a group, and both of its members' pages.
+//! The README's story, as it stands there: its plugin in Python, its line for the server, what is sent to a group, and who gets it.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -16,6 +16,18 @@ fn block<'a>(readme: &'a str, from: &str, to: &str) -> &'a str {
         .split_once(from)
         .unwrap_or_else(|| panic!("the README has no {from:?}"));
     behind.split_once(to).expect("a block ends").0
+}
+
+#[test]
+fn the_readme_installs_what_the_tests_do() {
+    let readme = include_str!("../../../README.md");
+    let tested = [
+        include_str!("../harness/requirements.txt"),
+        include_str!("../../../examples/requirements.txt"),
+    ];
+    for package in tested.iter().flat_map(|list| list.split_whitespace()) {
+        assert!(readme.contains(package), "the README doesn't install {package}");
+    }
 }
 
 #[tokio::test]
@@ -67,6 +79,8 @@ async fn a_group_is_routed_by_the_python_of_the_readme() {
         assert_eq!(delivery.data(), text);
         assert_ne!(delivery.id, receipt["id"], "each has a copy of its own");
     }
+    let tried = Server::program(&["plugins", "test", "groups", "--nats", &nats.url()]);
+    assert!(tried.status.success(), "{}", String::from_utf8_lossy(&tried.stdout));
     let listed = Server::program(&["plugins", "list", "--url", &server.url()]);
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
     assert!(listed.contains("groups") && listed.contains("attached"), "{listed}");
