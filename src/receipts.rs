@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::domain::id;
+use crate::domain::notification::{BodyHash, Notification};
 use crate::lifecycle::Lifecycle;
 use crate::nats::Nats;
 use crate::subjects;
@@ -49,15 +50,31 @@ struct Inner {
     waiting: Mutex<Hall>,
 }
 
-/// Who waits here, by the ids.
+/// Who waits here, and for what.
 #[derive(Default)]
 struct Hall {
-    seats: HashMap<String, Seat>,
+    rows: HashMap<Seat, Row>,
     waiters: usize,
 }
 
-/// Everybody who waits for one id here.
-struct Seat {
+/// What is waited for. Another body under the same id is another notification, and becomes something else.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Seat {
+    id: String,
+    hash: BodyHash,
+}
+
+impl Seat {
+    pub fn of(notification: &Notification) -> Self {
+        Self {
+            id: notification.id.clone(),
+            hash: notification.hash,
+        }
+    }
+}
+
+/// Everybody who waits for the same here.
+struct Row {
     word: watch::Sender<Option<Word>>,
     waiters: usize,
 }
@@ -90,33 +107,33 @@ impl Receipts {
         &self.0.node
     }
 
-    /// From now on the word on `id` is waited for; `None` when too many are.
-    pub fn wait(&self, id: &str) -> Option<Waiting> {
+    /// From now on the word on this is waited for; `None` when too many are.
+    pub fn wait(&self, seat: Seat) -> Option<Waiting> {
         let mut hall = self.lock();
         if hall.waiters >= self.0.most {
             return None;
         }
         hall.waiters += 1;
-        let seat = hall.seats.entry(id.to_owned()).or_insert_with(|| Seat {
+        let row = hall.rows.entry(seat.clone()).or_insert_with(|| Row {
             word: watch::Sender::new(None),
             waiters: 0,
         });
-        seat.waiters += 1;
+        row.waiters += 1;
         Some(Waiting {
-            word: seat.word.subscribe(),
+            word: row.word.subscribe(),
             receipts: self.clone(),
-            id: id.to_owned(),
+            seat,
         })
     }
 
-    /// Tells the doors of the nodes what became of these ids. Nobody learns whether anybody heard it.
-    pub async fn tell(&self, words: Vec<(Box<str>, String, Word)>) {
+    /// Tells the doors of the nodes what became of these. Nobody learns whether anybody heard it.
+    pub async fn tell(&self, words: Vec<(Box<str>, Told)>) {
         let mut elsewhere: HashMap<Box<str>, Vec<Told>> = HashMap::new();
-        for (node, id, word) in words {
+        for (node, told) in words {
             if *node == *self.0.node {
-                self.hear(&id, word);
+                self.hear(told);
             } else {
-                elsewhere.entry(node).or_default().push(Told { id, word });
+                elsewhere.entry(node).or_default().push(told);
             }
         }
         let Some(nats) = &self.0.nats else { return };
@@ -138,15 +155,15 @@ impl Receipts {
     async fn listen(self, mut messages: async_nats::Subscriber, lifecycle: Lifecycle) {
         while let Some(Some(message)) = lifecycle.drain.run_until_cancelled(messages.next()).await {
             match serde_json::from_slice::<Vec<Told>>(&message.payload) {
-                Ok(words) => words.into_iter().for_each(|told| self.hear(&told.id, told.word)),
+                Ok(words) => words.into_iter().for_each(|told| self.hear(told)),
                 Err(error) => tracing::debug!(%error, "what came for a door can't be read"),
             }
         }
     }
 
-    fn hear(&self, id: &str, word: Word) {
-        if let Some(seat) = self.lock().seats.get(id) {
-            seat.word.send_replace(Some(word));
+    fn hear(&self, told: Told) {
+        if let Some(row) = self.lock().rows.get(&told.seat) {
+            row.word.send_replace(Some(told.word));
         }
     }
 
@@ -157,17 +174,18 @@ impl Receipts {
 
 /// A word on its way to a node.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Told {
-    id: String,
+pub struct Told {
     #[serde(flatten)]
-    word: Word,
+    pub seat: Seat,
+    #[serde(flatten)]
+    pub word: Word,
 }
 
 /// A place to wait at for one word, given up when dropped.
 pub struct Waiting {
     word: watch::Receiver<Option<Word>>,
     receipts: Receipts,
-    id: String,
+    seat: Seat,
 }
 
 impl Waiting {
@@ -185,10 +203,10 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         let mut hall = self.receipts.lock();
         hall.waiters -= 1;
-        if let Some(seat) = hall.seats.get_mut(&self.id) {
-            seat.waiters -= 1;
-            if seat.waiters == 0 {
-                hall.seats.remove(&self.id);
+        if let Some(row) = hall.rows.get_mut(&self.seat) {
+            row.waiters -= 1;
+            if row.waiters == 0 {
+                hall.rows.remove(&self.seat);
             }
         }
     }

@@ -180,6 +180,26 @@ impl Failure {
         "disabled",
     ];
 
+    /// Whether it may be that one of the notifications of a question is what the plugin fails at, or that they are too many.
+    pub const fn is_of_the_question(&self) -> bool {
+        match self {
+            Self::Timeout(_)
+            | Self::TooLarge(..)
+            | Self::BadJson(_)
+            | Self::BadId
+            | Self::BadReply(_)
+            | Self::Error(_) => true,
+            Self::Absent | Self::Open | Self::Busy | Self::BadVersion(_) | Self::Unavailable(_) | Self::Disabled => {
+                false
+            }
+        }
+    }
+
+    /// Whether the same question can be taken to come to the same again: the plugin is well, and what it says won't do.
+    pub const fn is_final(&self) -> bool {
+        matches!(self, Self::TooLarge(..) | Self::BadReply(_))
+    }
+
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Timeout(_) => "timeout",

@@ -8,6 +8,10 @@
 //! answer, or answers wrongly, goes as the terms say at that moment: on as it is, to the dead letters, or it is asked about again until the plugin
 //! answers, an operator disables it, it is gone without being required, or the drain comes. What other nodes' and lanes' questions leave no room
 //! for is asked again in any case: that is no failure of the plugin's.
+//!
+//! One notification that a plugin can't answer for must not take its neighbours along. So the terms are for a question about one alone: a larger one
+//! that failed is asked again in halves ([`Failure::is_of_the_question`]), and what was in it is never again in one as large. And what comes to the
+//! same each time ([`Failure::is_final`]) is no longer asked, but goes to the dead letters, where the terms say `retry`.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -55,6 +59,8 @@ struct Case<'a> {
     kind: Option<String>,
     data: Option<Box<RawValue>>,
     end: Option<End>,
+    /// How many notifications a question to the plugin whose turn it is may have at most, with this one among them.
+    most: usize,
 }
 
 /// What became of a notification.
@@ -72,7 +78,7 @@ pub enum End {
     /// By this plugin, for this reason.
     Rejected(Arc<str>, String),
     /// This plugin failed, and what it doesn't review must not pass.
-    Unreviewed(Arc<str>, String),
+    Unreviewed(Arc<str>, Failure),
     Routed,
 }
 
@@ -113,6 +119,7 @@ impl Hooks {
             kind: None,
             data: None,
             end: None,
+            most: usize::MAX,
         });
         let mut review = Review {
             hooks: self,
@@ -137,14 +144,15 @@ impl Review<'_> {
     pub async fn next(&mut self, drain: &CancellationToken) -> Step {
         loop {
             if let Some((place, routing)) = self.routed.pop_front() {
-                if drain.is_cancelled() {
-                    return Step::Drained;
-                }
-                if let Some(route) = self.follow(place, routing).await {
-                    return Step::Route(route);
+                match drain.run_until_cancelled(self.follow(place, routing)).await {
+                    None => return Step::Drained,
+                    Some(Some(route)) => return Step::Route(route),
+                    Some(None) => {}
                 }
             } else if !self.todo.is_empty() {
-                self.ask().await;
+                if drain.run_until_cancelled(self.ask()).await.is_none() {
+                    return Step::Drained;
+                }
             } else if !self.again.is_empty() {
                 self.hold();
                 let pause = tokio::time::sleep(self.backoff.delay());
@@ -159,6 +167,7 @@ impl Review<'_> {
                     return Step::Done;
                 }
                 self.backoff = backoff(self.config);
+                self.cases.iter_mut().for_each(|case| case.most = usize::MAX);
                 self.todo = self.covered();
             }
         }
@@ -222,15 +231,16 @@ impl Review<'_> {
         let most = line.terms().max_batch.min(self.config.max_batch).max(1);
         let most_octets = line.max_question().saturating_sub(FRAME);
         let mut questions = Vec::new();
-        let (mut start, mut octets) = (0, 0);
+        let (mut start, mut octets, mut fit) = (0, 0, most);
         let mut ids = HashSet::new();
         for (at, place) in todo.iter().enumerate() {
-            let size = shown[at].get().len() + 1;
-            let is_new = ids.insert(self.cases[*place].notification.id.as_str());
-            if at > start && (at - start >= most || octets + size > most_octets || !is_new) {
+            let (case, size) = (&self.cases[*place], shown[at].get().len() + 1);
+            let is_new = ids.insert(case.notification.id.as_str());
+            fit = fit.min(case.most);
+            if at > start && (at - start >= fit || octets + size > most_octets || !is_new) {
                 questions.push(start..at);
-                (start, octets) = (at, 0);
-                ids = HashSet::from([self.cases[*place].notification.id.as_str()]);
+                (start, octets, fit) = (at, 0, most.min(case.most));
+                ids = HashSet::from([case.notification.id.as_str()]);
             }
             octets += size;
         }
@@ -277,6 +287,12 @@ impl Review<'_> {
             return None;
         }
         let receivers = routing.once();
+        if receivers.is_empty() {
+            // Its producer meant it for somebody.
+            let reason = "it was routed to nobody".to_owned();
+            self.cases[place].end = Some(End::Rejected(Arc::clone(&line.plugin), reason));
+            return None;
+        }
         self.cases[place].end = Some(End::Routed);
         events::routed(&line.plugin, receivers.len());
         Some(Route {
@@ -291,6 +307,7 @@ impl Review<'_> {
 
     async fn pages(&self, line: &Line, place: usize, routing: &mut Routing) -> Result<(), Failure> {
         let shown = self.cases[place].shown();
+        let mut backoff = backoff(self.config);
         let mut pages = 1;
         while let Some(next) = routing.next.take() {
             pages += 1;
@@ -314,7 +331,7 @@ impl Review<'_> {
                     check(&page).map(|()| page)
                 });
                 match asked.await {
-                    Err(Failure::Busy) => {}
+                    Err(Failure::Busy) => tokio::time::sleep(backoff.delay()).await,
                     answer => break answer?,
                 }
             };
@@ -323,24 +340,31 @@ impl Review<'_> {
         Ok(())
     }
 
-    /// What the terms say of what could not be asked about.
+    /// Asks in halves about what could not be asked about; what the terms say of one that was asked about alone.
     fn failed(&mut self, line: &Arc<Line>, places: &[usize], failure: &Failure) {
+        if places.len() > 1 && failure.is_of_the_question() && self.is_asked(line) {
+            events::review_tried_again(&line.plugin, places.len());
+            for place in places {
+                self.cases[*place].most = places.len().div_ceil(2);
+            }
+            self.todo.extend(places);
+            return;
+        }
         let again = match failure {
             Failure::Busy => true,
             // An operator's decision, or nobody asks it any more.
             _ if *failure == Failure::Disabled || !self.is_asked(line) => false,
             failure => match (line.terms().on_failure, failure) {
                 (OnFailure::Pass, _) => false,
-                // It is not going to become smaller.
-                (OnFailure::Reject, _) | (OnFailure::Retry, Failure::TooLarge("the question", ..)) => {
+                (on_failure, failure) if on_failure == OnFailure::Reject || failure.is_final() => {
                     events::reviewed(&line.plugin, "unreviewed", places.len());
                     for place in places {
-                        let end = End::Unreviewed(Arc::clone(&line.plugin), failure.to_string());
+                        let end = End::Unreviewed(Arc::clone(&line.plugin), failure.clone());
                         self.cases[*place].end = Some(end);
                     }
                     return;
                 }
-                (OnFailure::Retry, _) => true,
+                _ => true,
             },
         };
         if again {

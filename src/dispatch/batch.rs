@@ -11,7 +11,7 @@ use crate::domain::envelope::{Content, Envelope};
 use crate::domain::notification::{Audience, Draft, Notification};
 use crate::lifecycle::{Lifecycle, wall_clock};
 use crate::queue::{DeadLetter, Direct, Entry, Source};
-use crate::receipts::Word;
+use crate::receipts::{Seat, Told, Word};
 use crate::store::{Batch, Item, PageQuery, Placed};
 use crate::telemetry::events;
 
@@ -35,14 +35,10 @@ impl Dispatcher {
         let Some(routed) = self.review(&mut read, given_back, lifecycle).await? else {
             return Ok(false);
         };
-        let mut refused = Vec::with_capacity(read.len());
+        let mut refused = HashMap::new();
         let mut items = Vec::with_capacity(read.len());
-        for (entry, read) in entries.iter().zip(read) {
-            let (notification, reason) = match read {
-                Ok(notification) => (Some(notification), None),
-                Err(reason) => (None, Some(reason)),
-            };
-            refused.push(reason);
+        for (at, (entry, read)) in entries.iter().zip(read).enumerate() {
+            let notification = read.map_err(|reason| refused.insert(at, reason)).ok();
             items.push(Item {
                 sequence: entry.sequence,
                 notification,
@@ -66,8 +62,8 @@ impl Dispatcher {
         let mut bells = Vec::with_capacity(placed.len());
         let mut repeated = Vec::new();
         let mut dead = Vec::new();
-        let items = batch.items.into_iter().zip(entries).zip(placed).zip(refused);
-        for (at, (((item, entry), placed), refused)) in items.enumerate() {
+        let items = batch.items.into_iter().zip(entries).zip(placed);
+        for (at, ((item, entry), placed)) in items.enumerate() {
             let reason = match (placed, item.notification) {
                 (Placed::Stored { seq }, Some(notification)) => {
                     events::stored(notification.created, now);
@@ -99,11 +95,13 @@ impl Dispatcher {
                     continue;
                 }
                 (_, Some(notification)) => Refused::conflict(notification),
-                (_, None) => refused.unwrap_or_else(|| Refused::of_draft("unreadable", String::new())),
+                (_, None) => refused
+                    .remove(&at)
+                    .unwrap_or_else(|| Refused::of_draft("unreadable", String::new())),
             };
             self.events
                 .dead(reason.notification.as_deref(), entry.sequence, reason.code);
-            events::dead_letter(reason.id(), entry.sequence, reason.code);
+            events::dead_letter(reason.id(), entry.sequence, reason.code, reason.by());
             asking.answer_later(at, || reason.word());
             dead.push(DeadLetter {
                 sequence: entry.sequence,
@@ -220,16 +218,16 @@ impl Dispatcher {
 
 /// Who waits for the word on a notification of the batch, by its place; and the words, those on dead letters apart.
 struct Asking {
-    doors: HashMap<usize, (Box<str>, String)>,
-    told: Vec<(Box<str>, String, Word)>,
-    later: Vec<(Box<str>, String, Word)>,
+    doors: HashMap<usize, (Box<str>, Seat)>,
+    told: Vec<(Box<str>, Told)>,
+    later: Vec<(Box<str>, Told)>,
 }
 
 impl Asking {
     fn of(read: &mut [Result<Notification, Refused>]) -> Self {
         let doors = read.iter_mut().enumerate().filter_map(|(at, read)| {
             let notification = read.as_mut().ok()?;
-            Some((at, (notification.wait.take()?, notification.id.clone())))
+            Some((at, (notification.wait.take()?, Seat::of(notification))))
         });
         Self {
             doors: doors.collect(),
@@ -239,15 +237,15 @@ impl Asking {
     }
 
     fn answer(&mut self, at: usize, word: impl FnOnce() -> Word) {
-        if let Some((door, id)) = self.doors.remove(&at) {
-            self.told.push((door, id, word()));
+        if let Some((door, seat)) = self.doors.remove(&at) {
+            self.told.push((door, Told { seat, word: word() }));
         }
     }
 
     /// Once the letter is kept.
     fn answer_later(&mut self, at: usize, word: impl FnOnce() -> Word) {
-        if let Some((door, id)) = self.doors.remove(&at) {
-            self.later.push((door, id, word()));
+        if let Some((door, seat)) = self.doors.remove(&at) {
+            self.later.push((door, Told { seat, word: word() }));
         }
     }
 }

@@ -14,6 +14,8 @@ pub struct Refused {
     pub detail: String,
     /// The plugin whose decision it was, or whose failure.
     pub plugin: Option<Arc<str>>,
+    /// The detail of a plugin's decision as the log may have it: the plugin's own reason, or the kind of failure. The detail may quote a body.
+    pub cause: String,
 }
 
 impl Refused {
@@ -23,6 +25,7 @@ impl Refused {
             code: "conflict",
             detail: "the id was given to another notification before".into(),
             plugin: None,
+            cause: String::new(),
         }
     }
 
@@ -33,6 +36,7 @@ impl Refused {
             code,
             detail,
             plugin: None,
+            cause: String::new(),
         }
     }
 
@@ -41,6 +45,11 @@ impl Refused {
         self.notification
             .as_ref()
             .map_or("", |notification| notification.id.as_str())
+    }
+
+    /// The plugin and the cause, for the log.
+    pub fn by(&self) -> Option<(&str, &str)> {
+        Some((self.plugin.as_deref()?, &self.cause))
     }
 
     /// The reason in a producer's answer, which names the plugin beside it.

@@ -17,8 +17,9 @@ use crate::lifecycle::Lifecycle;
 use crate::queue::{NewEntry, QueueError};
 use crate::telemetry::events;
 
-/// Copies that are handed to the queue at once.
+/// Copies that are handed to the queue at once, and their octets.
 const COPIES: usize = 500;
+const COPIED: usize = 8 * 1024 * 1024;
 
 impl Dispatcher {
     /// Changes `read` as the plugins say; answers with the places of what was routed and its number of copies. `None` when the drain came first.
@@ -54,10 +55,14 @@ impl Dispatcher {
             }
         };
         for (place, reviewed) in places.into_iter().zip(reviewed) {
-            let (code, detail, plugin) = match (reviewed.end, unroutable.remove(&place)) {
-                (End::Rejected(plugin, reason), _) => ("rejected", reason, plugin),
-                (End::Unreviewed(plugin, failure), _) => ("unreviewed", failure, plugin),
-                (End::Routed, Some((plugin, error))) => ("unroutable", error.to_string(), plugin.into()),
+            let (code, detail, cause, plugin) = match (reviewed.end, unroutable.remove(&place)) {
+                (End::Rejected(plugin, reason), _) => ("rejected", reason.clone(), reason, plugin),
+                (End::Unreviewed(plugin, failure), _) => {
+                    ("unreviewed", failure.to_string(), failure.code().into(), plugin)
+                }
+                (End::Routed, Some((plugin, error))) => {
+                    ("unroutable", error.to_string(), error.to_string(), plugin.into())
+                }
                 (end, _) => {
                     if let Ok(notification) = &mut read[place] {
                         notification.persist &= end != End::Routed;
@@ -72,7 +77,7 @@ impl Dispatcher {
             let refused = Refused::of_draft(code, detail);
             let notification = std::mem::replace(&mut read[place], Err(refused)).ok().map(Box::new);
             if let Err(refused) = &mut read[place] {
-                (refused.notification, refused.plugin) = (notification, Some(plugin));
+                (refused.notification, refused.plugin, refused.cause) = (notification, Some(plugin), cause);
             }
         }
         Ok(Some(routed))
@@ -114,7 +119,10 @@ impl Dispatcher {
     ) -> Option<Result<usize, QueueError>> {
         let patience = Duration::from_millis(self.config.full_ms);
         let mut full_since = None;
-        for receivers in route.receivers.chunks(COPIES) {
+        // They are alike.
+        let first = route.receivers.first();
+        let octets = first.map_or(0, |receiver| NewEntry::of(&review.copy(route, receiver)).payload.len());
+        for receivers in route.receivers.chunks((COPIED / octets.max(1)).clamp(1, COPIES)) {
             let mut backoff = self.config.backoff();
             let copies = receivers.iter().map(|receiver| review.copy(route, receiver));
             let mut open: Vec<NewEntry> = copies.map(|copy| NewEntry::of(&copy)).collect();

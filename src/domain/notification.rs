@@ -100,7 +100,7 @@ impl Notification {
 }
 
 /// A fingerprint of what a notification says and to whom: tells a retry from another notification under the same id.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct BodyHash(pub [u8; 16]);
 

@@ -1,4 +1,8 @@
 //! From drafts to receipts, whatever they came over.
+//!
+//! A door knows what the record has and, for a time, what was queued; what became of that afterwards only who waits for it is told, once. So a retry
+//! under the id of a notification that a plugin rejected is taken for what it is by then, a repetition of something that was accepted: `duplicate`
+//! (202), also for who waits. It is not shown to the plugin again; a producer that corrects it gives it a new id.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +17,7 @@ use crate::domain::notification::{Code, Draft, Notification, Rejection};
 use crate::domain::time::EpochMs;
 use crate::lifecycle::{Backoff, wall_clock};
 use crate::queue::{Durability, NewEntry, Queue, QueueError};
-use crate::receipts::{Receipts, Waiting, Word};
+use crate::receipts::{Receipts, Seat, Waiting, Word};
 use crate::store::Store;
 use crate::telemetry::events;
 
@@ -174,7 +178,7 @@ impl Door {
         });
         match accepted {
             Ok(mut notification) => {
-                let waiting = sender.wait.and_then(|_| self.receipts.wait(&notification.id));
+                let waiting = sender.wait.and_then(|_| self.receipts.wait(Seat::of(&notification)));
                 notification.wait = waiting.is_some().then(|| self.receipts.node().into());
                 Item {
                     notification: Some(notification),

@@ -33,9 +33,11 @@ pub fn duplicate() {
 }
 
 /// An entry can never pass.
-pub fn dead_letter(id: &str, sequence: u64, reason: &'static str) {
+/// `by`: the plugin that rejected it or failed, and what it said or how.
+pub fn dead_letter(id: &str, sequence: u64, reason: &'static str, by: Option<(&str, &str)>) {
     counter!(names::DEAD_LETTERS, "reason" => reason).increment(1);
-    tracing::warn!(id, sequence, reason, "dead letter");
+    let (plugin, detail) = by.unzip();
+    tracing::warn!(id, sequence, reason, plugin, detail, "dead letter");
 }
 
 /// A session gets a notification for the first time. `created` is given for what came live: a replay's age says nothing of this server.

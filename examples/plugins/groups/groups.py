@@ -18,8 +18,10 @@ import nats.micro
 from nats.micro.request import ServiceError
 
 PREFIX = os.environ.get("NATS_PREFIX", "notify")  # nats.prefix of the server
-PAGE = 1000  # members of an answer; further ones are asked for
-METADATA = {"quick-notify": "1", "receivers": "group:*", "on-failure": "retry"}
+PAGE = 1000  # members of a page; further ones are asked for
+# All pages of an answer together: far below what NATS takes as one message (max_payload, 1 MiB unless said) and the server as an answer.
+OCTETS = 200_000
+METADATA = {"quick-notify": "1", "receivers": "group:*", "on-failure": "retry", "max-batch": "20"}
 
 
 class Groups:
@@ -52,9 +54,14 @@ class Groups:
             return self.groups
 
 
-def page(members, begin):
-    """Members from there on, and where the next page begins."""
-    end = begin + PAGE
+def page(members, begin, octets):
+    """Members from there on, in so many octets, and where the next page begins."""
+    end = begin
+    for member in members[begin : begin + PAGE]:
+        octets -= len(json.dumps(member)) + 2
+        if octets < 0 and end > begin:
+            break
+        end += 1
     return {"receivers": members[begin:end], **({"next": str(end)} if end < len(members) else {})}
 
 
@@ -64,13 +71,13 @@ def name_of(notification):
     return receiver.removeprefix("group:") if receiver.startswith("group:") else None
 
 
-def verdict(notification, groups):
+def verdict(notification, groups, octets):
     name = name_of(notification)
     if name is None:
         return {"id": notification["id"], "verdict": "pass"}
     if name not in groups:
         return {"id": notification["id"], "verdict": "reject", "reason": f"there is no group {name}"}
-    return {"id": notification["id"], "verdict": "route", **page(groups[name], 0)}
+    return {"id": notification["id"], "verdict": "route", **page(groups[name], 0, octets)}
 
 
 def answer(question, groups):
@@ -79,9 +86,11 @@ def answer(question, groups):
         raise ServiceError("400", f"this plugin speaks version 1, not {question['v']}")
     if further := question.get("page"):
         members = groups.get(name_of(further["notification"]), [])
-        body = page(members, int(further["next"]))
+        body = page(members, int(further["next"]), OCTETS)
     else:
-        body = {"verdicts": [verdict(notification, groups) for notification in question["notifications"]]}
+        notifications = question["notifications"]
+        share = OCTETS // max(len(notifications), 1)
+        body = {"verdicts": [verdict(notification, groups, share) for notification in notifications]}
     return {"v": 1, "request": question["request"], **body}
 
 

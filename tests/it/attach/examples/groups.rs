@@ -7,7 +7,7 @@ use super::super::conformance::check;
 use super::{Program, file, is_gone};
 use crate::harness::plugin::beside;
 use crate::harness::servers::Nats;
-use crate::harness::{Tab, tempdir};
+use crate::harness::{Tab, tempdir, within};
 
 fn python(groups: &std::path::Path) -> Command {
     let mut command = Command::new(file("target/venv/bin/python"));
@@ -86,4 +86,31 @@ async fn it_keeps_to_the_protocol_and_ends_cleanly() {
     assert!(report.findings.iter().any(paged), "{:?}", report.findings);
     plugin.terminate().await;
     is_gone(&nats, "groups").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_answers_are_of_bounded_size() {
+    let (nats, files) = (Nats::start().await, tempdir());
+    let groups = files.path().join("groups.toml");
+    let members: Vec<_> = (0..1_000).map(|number| format!("{number:é>64}")).collect();
+    std::fs::write(&groups, format!("all = {}", json!(members))).expect("a file");
+    let plugin = Program::start(python(&groups), &nats).await;
+    let client = async_nats::connect(nats.url()).await.expect("NATS");
+    let ask = async |question: serde_json::Value| {
+        let asked = client.request("notify.hook.groups.review", question.to_string().into());
+        let payload = within("an answer", asked).await.expect("an answer").payload;
+        assert!(payload.len() <= 262_144, "{}", payload.len());
+        serde_json::from_slice::<serde_json::Value>(&payload).expect("JSON")
+    };
+    let one = |id: usize| json!({"id": format!("{id:->64}"), "type": "T", "to": {"user": "group:all"}, "data": null, "persist": true, "created": 1});
+    let twenty: Vec<_> = (0..20).map(one).collect();
+    let mut page = ask(json!({"v": 1, "request": "r", "notifications": twenty})).await["verdicts"][19].clone();
+    let mut named = Vec::new();
+    loop {
+        named.extend(page["receivers"].as_array().expect("receivers").clone());
+        let Some(next) = page["next"].as_str() else { break };
+        page = ask(json!({"v": 1, "request": "r", "page": {"next": next, "notification": one(19)}})).await;
+    }
+    assert_eq!(json!(named), json!(members));
+    plugin.terminate().await;
 }

@@ -34,10 +34,9 @@ async fn the_members_of_a_group_get_it_and_the_group_does_not() {
         (answer.status, &receipt["state"], &receipt["copies"]),
         (200, &json!("routed"), &json!(3))
     );
-    let empty = stored(&server, json!({"receiver": "test:ops", "data": "nobody"}))
-        .await
-        .json();
-    assert_eq!((&empty["state"], &empty["copies"]), (&json!("routed"), &json!(0)));
+    let empty = stored(&server, json!({"receiver": "test:ops", "data": "nobody"})).await;
+    let expected = json!({"error": {"code": "rejected", "reason": "it was routed to nobody", "plugin": "groups"}});
+    assert_eq!((empty.status, empty.json()), (422, expected));
     for tab in &mut tabs {
         let delivery = tab.delivery().await;
         assert_eq!((delivery.data(), delivery.seq), ("disk".to_owned(), Some(1)));

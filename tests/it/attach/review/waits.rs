@@ -126,3 +126,23 @@ async fn more_than_may_wait_get_the_answer_of_those_that_do_not() {
         200
     );
 }
+
+#[tokio::test]
+async fn two_bodies_under_one_id_get_a_word_each() {
+    let server = Server::start().await;
+    for n in 0..5 {
+        let id = format!("x{n}");
+        let two = json!([
+            {"receiver": "test1", "id": id, "data": "a"},
+            {"receiver": "test1", "id": id, "data": "b"},
+        ]);
+        let answer = stored(&server, two).await;
+        let items = answer.json()["items"].clone();
+        assert_eq!(
+            (answer.status, &items[0]["state"], &items[1]["error"]["code"]),
+            (207, &json!("stored"), &json!("conflict")),
+            "{items}"
+        );
+    }
+    assert_eq!(inbox(&server, "test1").await, ["a"; 5]);
+}
