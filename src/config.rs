@@ -214,7 +214,27 @@ impl Config {
     fn contradictions(&self) -> Vec<(String, String)> {
         let (tickets, admission) = (&self.auth.tickets, &self.edge.admission);
         let used = u64::from(tickets.seconds) * u64::from(admission.per_second);
+        let question = self.domain.max_data.saturating_add(attach::config::AROUND);
+        // Tokens are asked about by the adapter of plugins alone.
+        let judge_ms = match self.auth.adapter {
+            auth::Adapter::Hook => self.attach.authenticator_deadline_ms().unwrap_or_default(),
+            auth::Adapter::Dev | auth::Adapter::Jwt => 0,
+        };
+        let patience = format!(
+            "must be more than the {judge_ms} ms that the plugin that knows tokens has for its answer (deadline_ms): nobody would wait for it any more"
+        );
         let found = [
+            (
+                self.attach.may_review() && self.attach.hooks.max_request < question,
+                "attach.hooks.max_request",
+                format!(
+                    "must be at least domain.max_data and {} for what is around it, which is {question}: a notification that fits into no question \
+                     would pass by the plugins that review, or never be stored",
+                    attach::config::AROUND
+                ),
+            ),
+            (judge_ms > 0 && self.edge.ask_timeout_ms <= judge_ms, "edge.ask_timeout_ms", patience.clone()),
+            (judge_ms > 0 && self.api.ask_timeout_ms <= judge_ms, "api.ask_timeout_ms", patience),
             (
                 admission.wait_ms >= u64::from(tickets.seconds) * 1_000,
                 "edge.admission.wait_ms",

@@ -116,7 +116,7 @@ impl Authenticator {
     }
 }
 
-/// Every part of it has to be right. What is quoted is the plugin's mistake, and never the token.
+/// Every part of it has to be right. What is quoted is the plugin's mistake, which may have the token in it: the line keeps the kind of it alone.
 fn judge(answer: Answer) -> Result<Judged, String> {
     let user = match (answer.user, answer.refused) {
         (Some(user), None) => parse_user(&user).map_err(|error| format!("`user`: {error}"))?,

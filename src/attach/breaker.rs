@@ -95,11 +95,17 @@ impl Breaker {
         true
     }
 
-    pub fn standing(&self) -> Standing {
+    /// What failed is gone; what comes begins anew.
+    pub fn reset(&mut self) {
+        self.succeeded();
+    }
+
+    /// Half open as soon as the next question would be let through.
+    pub fn standing(&self, now: Instant) -> Standing {
         match self.state {
             State::Closed => Standing::Closed,
-            State::Open { .. } => Standing::Open,
-            State::Trying { .. } => Standing::HalfOpen,
+            State::Open { until, .. } if now < until => Standing::Open,
+            State::Open { .. } | State::Trying { .. } => Standing::HalfOpen,
         }
     }
 }
@@ -120,6 +126,12 @@ mod tests {
         assert!(breaker.failed(start));
         assert!(!breaker.failed(start), "one that was out when it opened");
         assert_eq!(breaker.ask(start + 40 * MS), Err(60 * MS));
+        assert_eq!(breaker.standing(start + 40 * MS), Standing::Open);
+        assert_eq!(
+            breaker.standing(start + 100 * MS),
+            Standing::HalfOpen,
+            "also while nobody asks"
+        );
 
         let tried = start + 100 * MS;
         assert_eq!(breaker.ask(tried), Ok(()));
@@ -145,5 +157,10 @@ mod tests {
         assert!(breaker.succeeded(), "and this closed it");
         assert_eq!(breaker.ask(tried + 20_000 * MS), Ok(()));
         assert_eq!(breaker.ask(tried + 20_000 * MS), Ok(()), "for everybody");
+
+        assert!(!breaker.failed(start) && breaker.failed(start));
+        breaker.reset();
+        assert_eq!(breaker.standing(start), Standing::Closed);
+        assert!(!breaker.failed(start), "it counts anew");
     }
 }

@@ -1,7 +1,7 @@
 //! The hook `command`: what a page SENDs to `/app/x/NAME`, to the plugin that serves NAME.
 //!
-//! Where several serve it, the first in their order does, and that is logged. A command may be asked twice: where a plugin has several instances, and
-//! one is slow to answer, the question goes to another one, too.
+//! Where several serve it, the first in their order does, and that is logged. A command is asked once: it may do something, and nobody but the page
+//! knows whether it may be done twice.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -26,6 +26,9 @@ pub struct Config {
     pub plugins: BTreeMap<String, Allowed>,
 }
 
+/// Octets of a question to `review` around the data of one notification, at most.
+pub const AROUND: usize = 4_096;
+
 /// What one plugin may do. What is said here counts before what the plugin says of itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -40,7 +43,7 @@ pub struct Allowed {
     pub receivers: Vec<Pattern>,
     /// Whether its hooks fail while it is not there, also before it was ever seen. Else nobody asks it then.
     pub required: bool,
-    /// What a failure means.
+    /// What a failure means. Where neither this nor the plugin says it: `reject` for `subscribe`, so that no topic opens by a failure, else `pass`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<OnFailure>,
     /// Its place among the plugins of a hook: lower ones first.
@@ -58,7 +61,7 @@ pub struct Hooks {
     /// The time for an answer where neither the plugin nor its table says one, and the longest that a plugin may ask for, in milliseconds.
     pub deadline_ms: u64,
     pub deadline_most_ms: u64,
-    /// Questions to one hook of one plugin that this node has open at once; further ones wait, within their deadline.
+    /// Questions to one hook of one plugin that this node has open at once; further ones wait, for half of their deadline.
     pub in_flight: usize,
     /// Octets of a question and of an answer. Questions have to fit into what the NATS server takes (`max_payload`), too.
     pub max_request: usize,
@@ -271,6 +274,21 @@ impl Config {
                 .map(move |(path, reason)| (format!("plugins.{name}{path}"), reason))
         });
         out.chain(contradictions).chain(plugins).collect()
+    }
+
+    /// Whether a plugin may review.
+    pub fn may_review(&self) -> bool {
+        self.enabled
+            && self
+                .plugins
+                .values()
+                .any(|allowed| allowed.hooks.contains(&Hook::Review))
+    }
+
+    /// The time of the one plugin that may say who a token speaks for, in milliseconds, unless it asks for another one.
+    pub fn authenticator_deadline_ms(&self) -> Option<u64> {
+        let allowed = &self.plugins[self.authenticator().ok()?];
+        Some(allowed.deadline_ms.unwrap_or(self.hooks.deadline_ms))
     }
 
     /// The one plugin that may say who a token speaks for, or why there is none such.

@@ -40,7 +40,7 @@ impl Hooks {
         let lines = config.plugins.iter().flat_map(|(name, allowed)| {
             allowed.hooks.iter().map(|hook| {
                 let subject = subjects::hook(&nats.prefix, name, hook.name());
-                let terms = allowed.absent(&config.hooks);
+                let terms = allowed.absent(*hook, &config.hooks);
                 Arc::new(Line::new(nats, subject, name, *hook, terms, &config.hooks))
             })
         });
@@ -125,20 +125,28 @@ impl Inner {
 
 impl Allowed {
     /// The terms of a hook that nobody serves.
-    pub(super) fn absent(&self, config: &config::Hooks) -> Terms {
+    pub(super) fn absent(&self, hook: Hook, config: &config::Hooks) -> Terms {
         Terms {
             standing: Standing::Absent {
                 required: self.required,
             },
             order: self.order.unwrap_or(DEFAULT_ORDER),
             deadline: Duration::from_millis(self.deadline_ms.unwrap_or(config.deadline_ms)),
-            on_failure: self.on_failure.unwrap_or(OnFailure::Pass),
+            on_failure: self.on_failure.unwrap_or(unsaid_on_failure(hook)),
             receivers: Vec::new(),
             allowed_receivers: self.receivers.clone(),
             types: Vec::new(),
             max_batch: config.max_batch,
             commands: self.commands.clone(),
         }
+    }
+}
+
+/// What a failure means where neither the table nor the plugin says it. A topic doesn't open because the one who guards it fails.
+pub const fn unsaid_on_failure(hook: Hook) -> OnFailure {
+    match hook {
+        Hook::Subscribe => OnFailure::Reject,
+        Hook::Authenticate | Hook::Review | Hook::Command => OnFailure::Pass,
     }
 }
 

@@ -16,10 +16,10 @@ use futures_util::future::join_all;
 
 use super::config::{Allowed, Config};
 use super::descriptor::{Answered, Descriptor, Unfit};
-use super::hooks::{DEFAULT_ORDER, Hooks};
+use super::hooks::{DEFAULT_ORDER, Hooks, unsaid_on_failure};
 use super::line::{Line, Standing, Terms, excerpt};
 use super::look::{self, Heard};
-use super::protocol::{Failure, Happening, Hook, OnFailure, Pattern};
+use super::protocol::{Failure, Happening, Hook, Pattern};
 use super::report::{Decision, HookReport, InstanceReport, PluginReport, Report, StrangerReport};
 use crate::domain::time::EpochMs;
 use crate::lifecycle::{Lifecycle, wall_clock};
@@ -283,7 +283,7 @@ impl Roster {
 
     fn terms(&self, line: &Line, allowed: &Allowed, plugin: &Plugin) -> Terms {
         let config = &self.0.config.hooks;
-        let absent = allowed.absent(config);
+        let absent = allowed.absent(line.hook, config);
         let serving = || plugin.good().filter(|descriptor| descriptor.hooks.contains(&line.hook));
         if plugin.disabled.is_some() {
             return Terms {
@@ -300,7 +300,10 @@ impl Roster {
             standing: Standing::Attached(serving().count()),
             order: allowed.order.or(newest.order).unwrap_or(DEFAULT_ORDER),
             deadline: Duration::from_millis(deadline.min(config.deadline_most_ms)),
-            on_failure: allowed.on_failure.or(newest.on_failure).unwrap_or(OnFailure::Pass),
+            on_failure: allowed
+                .on_failure
+                .or(newest.on_failure)
+                .unwrap_or(unsaid_on_failure(line.hook)),
             receivers: newest.receivers.clone(),
             types: newest.types.clone(),
             max_batch: newest.max_batch.unwrap_or(config.max_batch).min(config.max_batch),

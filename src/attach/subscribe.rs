@@ -1,14 +1,14 @@
 //! The hook `subscribe`: may this user read this topic?
 //!
 //! Asked after the token has allowed it: plugins narrow what a token allows, and never widen it. All that are there are asked, one after the other, and
-//! the first refusal stands. One that fails is passed over where its `on_failure` is `pass`; else nobody knows, and the client is told to try again,
-//! for a SUBSCRIBE can't wait.
+//! the first refusal stands. One that fails is passed over where its `on_failure` is said to be `pass`; else nobody knows, and the client is told to try
+//! again, for a SUBSCRIBE can't wait.
 
 use serde::{Deserialize, Serialize};
 
 use super::Hooks;
 use super::line::excerpt;
-use super::protocol::{Hook, OnFailure};
+use super::protocol::{Failure, Hook, OnFailure};
 
 /// Why a topic stays closed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +51,8 @@ impl Hooks {
                 }
                 Ok(Some(reason)) => return Err(Barred::Denied(excerpt(&reason))),
                 // The line has told of the failure.
+                // That this node asks too much is no failure of the plugin's, and users could bring it about.
+                Err(Failure::Busy) => return Err(Barred::Unknown),
                 Err(_) if line.terms().on_failure == OnFailure::Pass => {}
                 Err(_) => return Err(Barred::Unknown),
             }

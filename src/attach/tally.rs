@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -18,10 +18,21 @@ const KEPT: usize = 256;
 pub struct Tally {
     answered: AtomicU64,
     failed: [AtomicU64; Failure::CODES.len()],
-    last: Mutex<Option<LastFailure>>,
+    words: Mutex<Words>,
     /// Microseconds; answer number N is at N modulo [`KEPT`].
     took: [AtomicU32; KEPT],
 }
+
+/// What a failure says.
+#[derive(Default)]
+struct Words {
+    last: Option<LastFailure>,
+    /// By reason, when it was told for the last time, and how often it happened since.
+    told: [Option<(Instant, u64)>; Failure::CODES.len()],
+}
+
+/// A failure of one reason is told at once, and then once in so long a time.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// The last question that got no answer that counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -59,7 +70,7 @@ impl Default for Tally {
         Self {
             answered: AtomicU64::new(0),
             failed: Default::default(),
-            last: Mutex::new(None),
+            words: Mutex::default(),
             took: [const { AtomicU32::new(0) }; KEPT],
         }
     }
@@ -72,18 +83,31 @@ impl Tally {
         self.took[(number % KEPT as u64) as usize].store(micros, Relaxed);
     }
 
-    pub fn failed(&self, failure: &Failure, at: EpochMs) {
-        let code = failure.code();
-        if let Some(index) = Failure::CODES.iter().position(|known| *known == code) {
-            self.failed[index].fetch_add(1, Relaxed);
-        }
+    /// `text` is what may be told of it. Says whether it is to be told now, and how often it happened since it was, this time included.
+    pub fn failed(&self, failure: &Failure, text: &str, at: EpochMs, now: Instant) -> Option<u64> {
+        let reason = failure.code();
+        let index = Failure::CODES.iter().position(|known| *known == reason)?;
+        self.failed[index].fetch_add(1, Relaxed);
         // That it is left alone doesn't tell why.
-        if !matches!(failure, Failure::Open | Failure::Disabled) {
-            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(LastFailure {
-                at,
-                reason: code,
-                text: failure.to_string(),
-            });
+        if matches!(failure, Failure::Open | Failure::Disabled) {
+            return None;
+        }
+        let mut words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
+        words.last = Some(LastFailure {
+            at,
+            reason,
+            text: text.to_owned(),
+        });
+        match &mut words.told[index] {
+            Some((told, count)) if now.saturating_duration_since(*told) < TOLD_EVERY => {
+                *count += 1;
+                None
+            }
+            told => {
+                let count = told.map_or(0, |(_, count)| count) + 1;
+                *told = Some((now, 0));
+                Some(count)
+            }
         }
     }
 
@@ -94,7 +118,7 @@ impl Tally {
         Tallied {
             answered,
             failed: failed.filter(|(_, count)| *count > 0).collect(),
-            last_failure: self.last.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            last_failure: self.words.lock().unwrap_or_else(PoisonError::into_inner).last.clone(),
             latency: self.latency(answered.min(KEPT as u64) as usize),
         }
     }
@@ -134,15 +158,20 @@ mod tests {
             "the old ones are forgotten"
         );
 
-        tally.failed(&Failure::Timeout(300), 1);
-        tally.failed(&Failure::BadId, 2);
-        tally.failed(&Failure::Timeout(300), 3);
-        tally.failed(&Failure::Open, 4);
+        let start = Instant::now();
+        let fails = |failure: Failure, at, later| {
+            tally.failed(&failure, &failure.to_string(), at, start + Duration::from_secs(later))
+        };
+        assert_eq!(fails(Failure::Timeout(300), 1, 0), Some(1), "told at once");
+        assert_eq!(fails(Failure::BadId, 2, 0), Some(1), "another reason");
+        assert_eq!(fails(Failure::Timeout(300), 2, 59), None);
+        assert_eq!(fails(Failure::Timeout(300), 3, 60), Some(2), "both since");
+        assert_eq!(fails(Failure::Open, 4, 60), None);
         let tallied = tally.tallied();
         assert_eq!(tallied.answered, 356);
         assert_eq!(
             tallied.failed,
-            BTreeMap::from([("bad-id", 1), ("open", 1), ("timeout", 2)])
+            BTreeMap::from([("bad-id", 1), ("open", 1), ("timeout", 3)])
         );
         let last = tallied.last_failure.expect("it failed");
         assert_eq!(

@@ -59,7 +59,7 @@ pub async fn carry(edge: Arc<Edge>, pass: Pass, session: Session, mut transport:
     events::connection_closed(
         reason,
         connection.member.as_deref().map(|member| &*member.identity.user),
-        &end.detail,
+        end.logged(),
     );
     // What was written before the token's end may still be under way; soon after it nothing is, whyever the session ends.
     let token_ends = match end.reason {

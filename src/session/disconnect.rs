@@ -69,6 +69,14 @@ impl Disconnect {
         }
     }
 
+    /// The sentence for the log. A plugin's words about a token may have the token in them: they are for the one who brought it.
+    pub fn logged(&self) -> &str {
+        match self.reason {
+            Reason::Token("token-refused") => "the plugin that knows tokens refused it",
+            _ => &self.detail,
+        }
+    }
+
     pub fn with_receipt(mut self, receipt: Option<&str>) -> Self {
         self.receipt = receipt.map(str::to_owned);
         self

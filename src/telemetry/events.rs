@@ -257,30 +257,42 @@ fn seconds(from: EpochMs, to: EpochMs) -> f64 {
     to.saturating_sub(from).max(0) as f64 / 1_000.0
 }
 
-/// A plugin's hook was asked, and answered after this time, or failed for a reason of the closed set in the table. `plugin` is a name of the configuration.
-pub fn hook_asked(
-    plugin: &str,
-    hook: &'static str,
-    took: std::time::Duration,
-    failure: Option<(&'static str, &dyn std::fmt::Display)>,
-) {
-    histogram!(names::HOOK_SECONDS, "plugin" => plugin.to_owned(), "hook" => hook).record(took);
-    if let Some((reason, failure)) = failure {
+/// There was a question for a plugin's hook; if it was asked, this is what it took. If it failed, that is for a reason of the closed set in the
+/// table. `plugin` is a name of the configuration.
+pub fn hook_asked(plugin: &str, hook: &'static str, took: Option<std::time::Duration>, failed: Option<&'static str>) {
+    if let Some(took) = took {
+        histogram!(names::HOOK_SECONDS, "plugin" => plugin.to_owned(), "hook" => hook).record(took);
+    }
+    if let Some(reason) = failed {
         counter!(names::HOOK_FAILED, "plugin" => plugin.to_owned(), "hook" => hook, "reason" => reason).increment(1);
-        tracing::debug!(plugin, hook, reason, %failure, "a plugin failed");
     }
 }
 
+/// A plugin failed, for the first time in a while, or so often since this was last told.
+pub fn hook_failing(plugin: &str, hook: &'static str, reason: &'static str, failure: &str, count: u64) {
+    tracing::warn!(plugin, hook, reason, failure, count, "a question to a plugin failed");
+}
+
 /// A hook failed so often in a row that it is left alone for a while.
-pub fn hook_left_alone(plugin: &str, hook: &'static str, failure: &dyn std::fmt::Display) {
-    gauge!(names::HOOK_OPEN, "plugin" => plugin.to_owned(), "hook" => hook).set(1.0);
-    tracing::error!(plugin, hook, %failure, "a plugin failed too often and is left alone for a while");
+pub fn hook_left_alone(plugin: &str, hook: &'static str, failure: &str) {
+    hook_open(plugin, hook, true);
+    tracing::error!(
+        plugin,
+        hook,
+        failure,
+        "a plugin failed too often and is left alone for a while"
+    );
 }
 
 /// It answered again.
 pub fn hook_recovered(plugin: &str, hook: &'static str) {
-    gauge!(names::HOOK_OPEN, "plugin" => plugin.to_owned(), "hook" => hook).set(0.0);
+    hook_open(plugin, hook, false);
     tracing::info!(plugin, hook, "a plugin answers again");
+}
+
+/// Whether a hook is left alone now.
+pub fn hook_open(plugin: &str, hook: &'static str, is_open: bool) {
+    gauge!(names::HOOK_OPEN, "plugin" => plugin.to_owned(), "hook" => hook).set(f64::from(u8::from(is_open)));
 }
 
 /// An instance of a plugin was heard for the first time. `plugin` is a name of the configuration.

@@ -76,7 +76,7 @@ table! {
     RECORD_OPEN = Gauge "record_open" "Notifications in the record without an outcome.";
     RECORD_TALLY = Gauge "record_tally" "Tallies of the record's lanes: stored, duplicates, transient, refused, and each outcome.";
     RECORD_ERRORS = Counter "record_errors_total" "Calls to the record that failed, by verb.";
-    HOOK_SECONDS = Seconds "hook_seconds" "What a question to a plugin's hook takes, the wait for a place included, by plugin and hook.";
+    HOOK_SECONDS = Seconds "hook_seconds" "What a question to a plugin's hook takes, the wait for a place included, by plugin and hook; without those that were never asked.";
     HOOK_FAILED = Counter "hook_failed_total" "Questions to a plugin's hook that got no answer that counts, by plugin, hook and reason (timeout, absent, open, busy, too-large, bad-json, bad-version, bad-id, bad-reply, error, unavailable, disabled).";
     COMMANDS_REFUSED = Counter "commands_refused_total" "Commands of clients that no plugin was asked about, by reason (too-large, too-many, busy, unknown-command, unavailable).";
     HOOK_OPEN = Gauge "hook_open" "1 while a hook is left alone because it failed again and again, by plugin and hook.";

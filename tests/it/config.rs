@@ -260,6 +260,17 @@ fn bounds_that_contradict_each_other_are_mistakes() {
          gives it up",
     ];
     assert_eq!(mistakes(file, &[], &[]), expected);
+
+    let file = "[domain]\nmax_data = 60_000\n[auth]\nadapter = \"hook\"\n[edge]\nask_timeout_ms = 800\n[api]\nask_timeout_ms = 801\n\
+                [attach]\nenabled = true\n[attach.hooks]\nmax_request = 64_095\n\
+                [attach.plugins]\nsso = { hooks = [\"authenticate\"], deadline_ms = 800 }\ncensor = { hooks = [\"review\"] }\n";
+    let expected = [
+        "attach.hooks.max_request: must be at least domain.max_data and 4096 for what is around it, which is 64096: a notification that fits into \
+         no question would pass by the plugins that review, or never be stored",
+        "edge.ask_timeout_ms: must be more than the 800 ms that the plugin that knows tokens has for its answer (deadline_ms): nobody would wait \
+         for it any more",
+    ];
+    assert_eq!(mistakes(file, &[], &[]), expected);
 }
 
 #[test]

@@ -169,6 +169,60 @@ async fn whatever_the_plugin_does_but_answer_rightly_is_unavailable() {
     eventually("it is gone", async || unread(&server, "good-alice").await.0 == 503).await;
 }
 
+/// The plugin's own words may have the token in them, in each kind of failure and in a refusal. They are for nobody but the one who brought it.
+#[tokio::test]
+async fn what_the_plugin_says_of_a_token_is_in_no_log_and_no_report() {
+    const TOKEN: &str = "s3cret-token";
+    let nats = Nats::start().await;
+    let keys = crate::harness::tempdir();
+    std::fs::write(keys.path().join("key"), "the-key-of-a-shop").expect("a file");
+    let key = format!("{}/key", keys.path().display());
+    let more = [
+        ("telemetry.log_filter", "info,quick_notify=debug"),
+        ("ingest.keys.shop.secret_file", &key),
+    ];
+    let server = beside(&nats, &[&SETTINGS[..], &more].concat()).await;
+    let shop = [("X-API-Key", "the-key-of-a-shop")];
+    let whim = Whim::default();
+    let _gate = gate(&nats, Arc::clone(&whim)).await;
+    is_there(&server).await;
+    type Says = fn() -> Reply;
+    let words: [(&str, Says); 4] = [
+        ("error", || Reply::Error(500, TOKEN)),
+        ("bad-reply", || {
+            Reply::Json(json!({"user": TOKEN.repeat(20), "expires": null}))
+        }),
+        ("bad-json", || Reply::Json(json!({"user": "alice", "expires": TOKEN}))),
+        ("bad-version", || Reply::Json(json!({"v": 7, "request": TOKEN}))),
+    ];
+    for (reason, says) in words {
+        *whim.lock().expect("no panic") = Some(says);
+        assert_eq!(unread(&server, TOKEN).await.0, 503, "{reason}");
+        let mut tab = Tab::open(&server).await;
+        tab.handshake(TOKEN, "1.2").await;
+        let said = server.get("/api/plugins", &shop).await.json();
+        assert_eq!(
+            said["plugins"][0]["hooks"][0]["last_failure"]["reason"], reason,
+            "{said}"
+        );
+        assert!(!said.to_string().contains(TOKEN), "{said}");
+        assert!(server.log().contains(&format!("\"{reason}\"")), "told at once");
+    }
+    *whim.lock().expect("no panic") = Some(|| Reply::Json(json!({"refused": TOKEN})));
+    let mut tab = Tab::open(&server).await;
+    let refused = tab.handshake(TOKEN, "1.2").await;
+    assert!(
+        refused
+            .headers
+            .get("message")
+            .is_some_and(|words| words.contains(TOKEN))
+    );
+    tab.closed().await;
+    eventually("the end is told", async || server.log().contains("token-refused")).await;
+    assert!(!server.log().contains(TOKEN), "{}", server.log());
+    assert!(!server.get("/api/plugins", &shop).await.text.contains(TOKEN));
+}
+
 #[tokio::test]
 async fn a_token_that_ended_or_never_ends_is_refused_for_good() {
     let nats = Nats::start().await;
@@ -191,7 +245,7 @@ async fn a_token_that_ended_or_never_ends_is_refused_for_good() {
 async fn a_renewal_that_takes_its_time_holds_up_no_delivery() {
     let nats = Nats::start().await;
     let mut settings = SETTINGS;
-    settings[3].1 = "5000";
+    settings[3].1 = "4000";
     let server = beside(&nats, &settings).await;
     let whim = Whim::default();
     let gate = gate(&nats, Arc::clone(&whim)).await;

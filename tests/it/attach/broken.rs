@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::harness::plugin::{Plugin, Reply, beside};
 use crate::harness::servers::Nats;
-use crate::harness::{Server, Tab};
+use crate::harness::{Server, Tab, eventually};
 
 /// What it answers next.
 type Script = Arc<Mutex<Box<dyn Fn(&Value) -> Reply + Send>>>;
@@ -232,4 +232,60 @@ async fn a_hook_that_fails_again_and_again_is_left_alone_and_costs_nobody_its_de
     assert_eq!(story.plugin.questions().len(), 3);
     assert_eq!(story.server.plugin("bad").await["hooks"][0]["breaker"], "open");
     assert!(story.server.log().contains("left alone"));
+
+    // The way back: a new instance comes, and is asked at once.
+    let Story { server, plugin, .. } = story;
+    let open = async || server.metric("quick_notify_hook_open").await;
+    assert_eq!(open().await, 1.0);
+    drop(plugin);
+    server.sees("bad", "absent").await;
+    assert_eq!(server.plugin("bad").await["hooks"][0]["breaker"], "closed");
+    assert_eq!(open().await, 0.0);
+    let mended = Plugin::named("bad").hook("review", |asked| {
+        Reply::Json(verdicts(asked, json!({"verdict": "change", "data": "changed"})))
+    });
+    let _mended = mended.start(&nats).await;
+    server.sees("bad", "attached").await;
+    server.notify("test1", "as it came").await;
+    assert_eq!(alice.delivery().await.data(), "changed");
+}
+
+/// Of two instances one is silent. NATS draws who gets a question: of the four times that each is asked, all go to the silent one with a chance of
+/// one in sixteen, so of 400 that 64 or more fail has one of less than 1e-9; asked twice each, 100 would.
+#[tokio::test]
+async fn beside_an_instance_that_froze_nearly_everything_is_reviewed() {
+    let nats = Nats::start().await;
+    let allowed = r#"{hooks=["review"],on_failure="reject",deadline_ms=2000}"#;
+    let settings = [
+        ("attach.plugins.bad", allowed),
+        ("attach.hooks.breaker_failures", "10000"),
+        ("attach.hooks.max_batch", "1"),
+        ("attach.hooks.in_flight", "1000"),
+    ];
+    let server = beside(&nats, &settings).await;
+    let frozen = Plugin::named("bad").hook("review", |_| Reply::Silence);
+    let well = Plugin::named("bad").hook("review", |_| Reply::Json(json!({"verdicts": [], "others": "pass"})));
+    let (frozen, well) = (frozen.start(&nats).await, well.start(&nats).await);
+    eventually("both are there", async || {
+        server.plugin("bad").await["hooks"][0]["instances"] == 2
+    })
+    .await;
+    let all: Vec<Value> = (0..400).map(|_| json!({"receiver": "test1", "data": "x"})).collect();
+    let answer = server.post("/api/notify", &[], json!(all).to_string()).await;
+    assert!((200..300).contains(&answer.status), "{}", answer.text);
+    let (stored, dead) = ("quick_notify_stored_total", "quick_notify_dead_letters_total");
+    let count = async |name| server.metric_if_up(name).await.unwrap_or_default();
+    eventually("all are decided", async || {
+        count(stored).await + count(dead).await >= 400.0
+    })
+    .await;
+    let dead = count(dead).await;
+    assert!(dead < 64.0, "{dead} of 400 were not reviewed");
+    // Whoever is asked again can tell.
+    let mut times = std::collections::HashMap::<String, usize>::new();
+    for asked in frozen.questions().iter().chain(&well.questions()) {
+        *times.entry(asked["request"].to_string()).or_default() += 1;
+    }
+    assert_eq!(times.len(), 400, "a question keeps its name");
+    assert!(times.values().all(|count| *count <= 4) && times.values().any(|count| *count > 1));
 }

@@ -103,6 +103,38 @@ async fn a_command_goes_to_its_plugin_and_the_answer_to_the_session() {
     alice.is_quiet().await;
 }
 
+/// One user's bad content is that one's; and a command may do something, so that it is asked once, however slow the plugin is.
+#[tokio::test]
+async fn what_one_user_sends_leaves_the_others_commands_answered_and_nothing_is_asked_twice() {
+    let nats = Nats::start().await;
+    let settings = [
+        DESK,
+        ("attach.hooks.deadline_ms", "800"),
+        ("attach.hooks.breaker_first_ms", "60000"),
+        ("attach.hooks.breaker_most_ms", "60000"),
+    ];
+    let server = beside(&nats, &settings).await;
+    let (one, other) = (desk("desk", "echo order stall"), desk("desk", "echo order stall"));
+    let (one, other) = (one.start(&nats).await, other.start(&nats).await);
+    eventually("both are there", async || {
+        server.plugin("desk").await["hooks"][0]["instances"] == 2
+    })
+    .await;
+    let (mut alice, _) = subscribed(&server).await;
+    for _ in 0..10 {
+        assert_eq!(error(&mut alice, "order", "broken").await, "failed");
+    }
+    let (mut bob, _) = subscribed(&server).await;
+    bob.send_to("/app/x/echo", "b").await;
+    assert_eq!(answer(&mut bob).await.2, r#"desk "b""#);
+    assert_eq!(server.plugin("desk").await["hooks"][0]["failed"], json!({"error": 10}));
+
+    let asked = || one.questions().len() + other.questions().len();
+    let before = asked();
+    assert_eq!(error(&mut bob, "stall", "").await, "timeout");
+    assert_eq!(asked(), before + 1);
+}
+
 #[tokio::test]
 async fn of_two_that_serve_a_command_the_first_in_order_does_and_that_is_logged() {
     let nats = Nats::start().await;

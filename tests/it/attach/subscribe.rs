@@ -98,16 +98,70 @@ async fn a_plugin_that_fails_is_passed_over_or_makes_the_client_come_again() {
         server.sees("gate", "absent").await;
     }
 
+    // It is what follows where nobody says it.
+    let plugin = Plugin::named("gate")
+        .hook("subscribe", |_| Reply::Silence)
+        .start(&nats)
+        .await;
+    server.sees("gate", "attached").await;
+    assert_eq!(refused(&server, "/topic/a").await.0, "unavailable");
+    drop(plugin);
+
     // One that has to be there, and isn't.
     let required = r#"{hooks=["subscribe"],required=true,on_failure="reject"}"#;
     let server = beside(&nats, &[("attach.plugins.gate", required)]).await;
     assert_eq!(refused(&server, "/topic/a").await.0, "unavailable");
 }
 
+/// Who floods a node with questions opens no topic by it, even where a failure of the plugin would.
+#[tokio::test]
+async fn no_topic_opens_because_this_node_asks_too_much() {
+    let nats = Nats::start().await;
+    let gate = r#"{hooks=["subscribe"],on_failure="pass"}"#;
+    let settings = [
+        ("attach.plugins.gate", gate),
+        ("attach.hooks.deadline_ms", "1000"),
+        ("attach.hooks.in_flight", "1"),
+    ];
+    let server = beside(&nats, &settings).await;
+    let plugin = Plugin::named("gate")
+        .hook("subscribe", |_| Reply::Silence)
+        .start(&nats)
+        .await;
+    server.sees("gate", "attached").await;
+    let subscribe = async |tab: &mut Tab| {
+        let frame = tab.write(Command::Subscribe).header("id", "t");
+        let frame = frame.header("destination", "/topic/a").header("receipt", "opened");
+        tab.send(frame.end()).await;
+    };
+    let mut first = Tab::connect(&server, "test1").await;
+    let mut others = Vec::new();
+    for _ in 0..3 {
+        others.push(Tab::connect(&server, "test2").await);
+    }
+    subscribe(&mut first).await;
+    eventually("it is asked", async || plugin.questions().len() == 1).await;
+    for other in &mut others {
+        subscribe(other).await;
+    }
+    first.receipt("opened").await;
+    let mut codes = Vec::new();
+    for other in &mut others {
+        let frame = other.frame().await;
+        codes.push(frame.headers.get("code").map(str::to_owned));
+    }
+    let refused = codes.iter().filter(|code| code.as_deref() == Some("unavailable"));
+    assert!(
+        refused.count() >= 2,
+        "one may have found the place of the first: {codes:?}"
+    );
+}
+
 #[tokio::test]
 async fn a_slow_plugin_holds_up_nothing_else_of_the_session() {
     let nats = Nats::start().await;
-    let settings = [GATE, ("attach.hooks.deadline_ms", "3000")];
+    let gate = r#"{hooks=["subscribe"],on_failure="pass"}"#;
+    let settings = [("attach.plugins.gate", gate), ("attach.hooks.deadline_ms", "3000")];
     let server = beside(&nats, &settings).await;
     let mut alice = Tab::listen(&server, "test1", None).await;
     let plugin = Plugin::named("gate")
