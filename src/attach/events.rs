@@ -113,6 +113,11 @@ impl Events {
         }))))
     }
 
+    /// Whether anything may ever be told.
+    pub fn may_tell(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Sets what attached plugins want: the bits of their happenings.
     pub fn want(&self, happenings: u32) {
         if let Some(inner) = &self.0 {

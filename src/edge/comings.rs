@@ -40,6 +40,8 @@ struct Inner {
 
 #[derive(Default)]
 struct Waiting {
+    /// Open sessions of this node, by user. The hub's may be refused yet.
+    open: HashMap<Arc<str>, u32>,
     came: VecDeque<Arc<str>>,
     /// In order of the time at which they are offline.
     went: VecDeque<(Instant, Arc<str>)>,
@@ -59,13 +61,16 @@ impl Comings {
         }))
     }
 
-    /// A session of `user` is in the hub and on the roll.
+    /// A session of `user` is open: in the hub and on the roll.
     pub fn came(&self, user: &Arc<str>) {
-        if !self.is_wanted() {
+        if !self.0.told.may_tell() {
             return;
         }
         let mut waiting = self.lock();
-        if waiting.away.remove(user).is_some() || self.0.hub.sessions(user) != 1 {
+        let open = waiting.open.entry(Arc::clone(user)).or_default();
+        *open += 1;
+        let is_first = *open == 1;
+        if !is_first || waiting.away.remove(user).is_some() || !self.is_wanted() {
             return;
         }
         if waiting.came.len() >= self.0.most {
@@ -77,10 +82,20 @@ impl Comings {
 
     /// A session of `user` is gone from both.
     pub fn went(&self, user: &Arc<str>) {
-        if !self.is_wanted() || self.0.hub.sessions(user) > 0 {
+        if !self.0.told.may_tell() {
             return;
         }
         let mut waiting = self.lock();
+        if let Some(open) = waiting.open.get_mut(user) {
+            *open -= 1;
+            if *open > 0 {
+                return;
+            }
+            waiting.open.remove(user);
+        }
+        if !self.is_wanted() {
+            return;
+        }
         if waiting.went.len() >= self.0.most {
             return events::event_lost(Happening::UserOffline.name(), "backlog");
         }

@@ -71,6 +71,10 @@ impl Publisher {
         // From its end, so that what was not published yet stays.
         batch.reverse();
         while let Some(event) = batch.last() {
+            if event.is_given_up() {
+                batch.pop();
+                continue;
+            }
             let published = event.publish(&self.nats.prefix, &self.node);
             let kind = event.happening.name();
             if published.payload.len() > client.server_info().max_payload {

@@ -222,7 +222,7 @@ impl Keeper {
                 taken = waiting.take(&mut batch, room), if may_take => {
                     closed = taken == 0;
                     self.publisher.connected().await;
-                    for told in batch.drain(..) {
+                    for told in batch.drain(..).filter(|told| !told.is_given_up()) {
                         self.send(self.kept(told), &mut under_way).await;
                     }
                 }
@@ -241,8 +241,11 @@ impl Keeper {
             }
         }
         for _ in 0..room.min(under_way.again.len()) {
-            if let Some(kept) = under_way.again.pop_front() {
-                self.send(kept, under_way).await;
+            match under_way.again.pop_front() {
+                // Who told it has given up, and tells it again.
+                Some(mut kept) if kept.handed.as_ref().is_some_and(oneshot::Sender::is_closed) => kept.settled = true,
+                Some(kept) => self.send(kept, under_way).await,
+                None => break,
             }
         }
     }

@@ -91,6 +91,11 @@ impl Told {
         }
     }
 
+    /// Who wanted to know that it is handed over has given up, and will tell it again.
+    pub fn is_given_up(&self) -> bool {
+        self.handed.as_ref().is_some_and(oneshot::Sender::is_closed)
+    }
+
     /// Roughly what it takes while it waits.
     pub fn octets(&self) -> usize {
         let text = match &self.what {

@@ -1,10 +1,10 @@
 //! What happened, told: seen by who listens, kept in the stream, and in nobody's way.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+mod stream;
 
-use async_nats::jetstream;
-use futures_util::StreamExt;
+use std::collections::BTreeMap;
+
+use futures_util::{FutureExt, StreamExt};
 use serde_json::{Value, json};
 
 use crate::harness::plugin::Plugin;
@@ -91,10 +91,9 @@ impl Told {
         .await
     }
 
-    /// How many of each kind came so far, when everything that was told before this has come.
-    pub async fn count(&mut self) -> BTreeMap<String, usize> {
-        self.client.flush().await.expect("the server heard it");
-        while let Ok(Some(message)) = tokio::time::timeout(Duration::from_millis(300), self.heard.next()).await {
+    /// How many of each kind came so far. Who wants to have seen all first waits for an event that was told behind them.
+    pub fn count(&mut self) -> BTreeMap<String, usize> {
+        while let Some(Some(message)) = self.heard.next().now_or_never() {
             self.events
                 .push(serde_json::from_slice(&message.payload).expect("JSON"));
         }
@@ -107,9 +106,9 @@ impl Told {
         count
     }
 
-    /// All of this kind that are there after everything came.
-    pub async fn all(&mut self, kind: &str) -> Vec<Value> {
-        self.count().await;
+    /// All of this kind that came so far.
+    pub fn all(&mut self, kind: &str) -> Vec<Value> {
+        self.count();
         self.events
             .iter()
             .filter(|event| event["event"] == kind)
@@ -203,19 +202,22 @@ async fn each_happening_is_told_with_what_it_is_about() {
     );
     assert!(closed["reason"].is_string());
     assert_eq!(told.next("user-offline").await["user"], "test-alice");
-    let count = told.count().await;
+    // What is told last comes last.
+    let last = server.notify("test-last", "x").await;
+    while told.next("stored").await["id"] != *last {}
+    let count = told.count();
     let counts: Vec<(&str, usize)> = count.iter().map(|(kind, count)| (&**kind, *count)).collect();
     assert_eq!(
         counts,
         [
-            ("accepted", 4),
+            ("accepted", 5),
             ("acked", 2),
             ("deleted", 1),
             ("delivered", 1),
             ("read", 1),
             ("session-closed", 2),
             ("session-opened", 2),
-            ("stored", 4),
+            ("stored", 5),
             ("user-offline", 1),
             ("user-online", 1)
         ],
@@ -286,26 +288,62 @@ async fn what_nobody_wants_is_not_published_and_plugins_say_what_they_want() {
         id
     };
     cycle("one").await;
-    assert_eq!(told.count().await, BTreeMap::new());
-
     let servers: Vec<String> = serde_json::from_str(server.setting("nats.servers").expect("NATS")).expect("a list");
-    let plugin = Plugin::named("audit")
-        .says("events", "stored")
-        .start_at(&servers[0], &told.prefix)
-        .await;
-    server.sees("audit", "attached").await;
-    let id = cycle("two").await;
-    assert_eq!(told.next("stored").await["id"], *id);
-    assert_eq!(
-        told.count().await,
-        BTreeMap::from([("stored".to_owned(), 1)]),
-        "and nothing else"
-    );
-
+    let attach = async || {
+        let plugin = Plugin::named("audit").says("events", "stored");
+        let plugin = plugin
+            .start_at(&servers[0], server.setting("nats.prefix").unwrap_or("notify"))
+            .await;
+        server.sees("audit", "attached").await;
+        plugin
+    };
+    let plugin = attach().await;
+    let two = cycle("two").await;
+    assert_eq!(told.next("stored").await["id"], *two);
     drop(plugin);
     server.sees("audit", "absent").await;
     cycle("three").await;
-    assert_eq!(told.count().await.values().sum::<usize>(), 1);
+    let _plugin = attach().await;
+    let four = cycle("four").await;
+    assert_eq!(told.next("stored").await["id"], *four);
+    assert_eq!(
+        told.count(),
+        BTreeMap::from([("stored".to_owned(), 2)]),
+        "nothing else, and nothing while nobody was there"
+    );
+}
+
+/// Both are in the hub before either is open; and one that is refused has been there, too.
+#[tokio::test]
+async fn who_comes_in_several_tabs_at_once_is_online_once() {
+    let settings = [
+        ("attach.events.always", r#"["user-online"]"#),
+        ("session.max_per_user", "2"),
+    ];
+    let Story {
+        server,
+        nats: _nats,
+        mut told,
+    } = tell(&settings).await;
+    let url = server.ws();
+    let mut tabs = Vec::new();
+    for n in 0..40 {
+        let user = format!("test-user{n}");
+        let (one, two, three) = tokio::join!(
+            Tab::try_listen(&url, &user, None),
+            Tab::try_listen(&url, &user, None),
+            Tab::try_listen(&url, &user, None),
+        );
+        tabs.extend([one, two, three]);
+        assert_eq!(told.next("user-online").await["user"], *user);
+    }
+    let _last = Tab::listen(&server, "test-last", None).await;
+    assert_eq!(told.next("user-online").await["user"], "test-last");
+    assert_eq!(
+        told.count(),
+        BTreeMap::from([("user-online".to_owned(), 41)]),
+        "once each"
+    );
 }
 
 #[tokio::test]
@@ -348,143 +386,4 @@ async fn a_frozen_nats_costs_events_and_no_delivery() {
     let mut told = Told::of(&server).await;
     let id = server.notify("test-alice", "after").await;
     while told.next("stored").await["id"] != *id {}
-}
-
-const KEPT: (&str, &str) = ("attach.events.stream.kinds", r#"["stored","deleted"]"#);
-
-async fn stream(told: &Told) -> jetstream::stream::Stream {
-    let context = jetstream::new(told.client.clone());
-    context
-        .get_stream(format!("{}-events", told.prefix))
-        .await
-        .expect("the stream")
-}
-
-#[tokio::test]
-async fn the_stream_replays_to_who_comes_late_and_survives_its_server() {
-    let mut nats = Nats::start().await;
-    let servers = format!("[\"{}\"]", nats.url());
-    let settings = [
-        ("attach.enabled", "true"),
-        ("nats.servers", &*servers),
-        KEPT,
-        ("attach.events.stream.max_age_seconds", "3600"),
-        ("attach.events.stream.max_bytes", "65536"),
-    ];
-    let mut server = Server::alone(&settings).await;
-    let first = server.notify("test-alice", "one").await;
-    eventually("it is told", async || {
-        server.metric("quick_notify_events_told_total").await == 1.0
-    })
-    .await;
-    nats.kill9().await;
-    // What happens meanwhile waits, and loses nothing.
-    let mut ids = vec![first];
-    for n in 0..20 {
-        ids.push(server.notify("test-alice", &n.to_string()).await);
-    }
-    nats.restart().await;
-    eventually("all are told", async || {
-        server.metric("quick_notify_events_told_total").await == 21.0
-    })
-    .await;
-    assert_eq!(server.metric("quick_notify_events_lost_total").await, 0.0);
-
-    let told = Told::of(&server).await;
-    let mut stream = stream(&told).await;
-    let config = stream.cached_info().config.clone();
-    assert_eq!((config.max_age, config.max_bytes), (Duration::from_secs(3_600), 65_536));
-    let consumer = stream
-        .create_consumer(jetstream::consumer::pull::Config {
-            filter_subject: "notify.event.stored.test-alice".into(),
-            ..Default::default()
-        })
-        .await
-        .expect("a consumer");
-    let mut messages = consumer.messages().await.expect("messages");
-    let mut kept = Vec::new();
-    while kept.len() < ids.len() {
-        let message = within("an event", messages.next())
-            .await
-            .expect("one more")
-            .expect("a message");
-        let event: Value = serde_json::from_slice(&message.payload).expect("JSON");
-        kept.push(event["id"].as_str().expect("an id").to_owned());
-    }
-    kept.sort();
-    ids.sort();
-    assert_eq!(kept, ids, "each once");
-
-    // Its bound holds: the oldest go. And what the configuration says later counts.
-    for n in 0..300 {
-        server.notify("test-bob", &n.to_string()).await;
-    }
-    eventually("all are told", async || {
-        server.metric("quick_notify_events_told_total").await == 321.0
-    })
-    .await;
-    let info = stream.info().await.expect("the stream");
-    assert!(
-        info.state.bytes <= 65_536 && info.state.first_sequence > 1,
-        "{:?}",
-        info.state
-    );
-    server.terminate().await;
-    let changed = [&settings[..4], &[("attach.events.stream.max_bytes", "131072")]].concat();
-    let _server = Server::alone(&changed).await;
-    assert_eq!(stream.info().await.expect("the stream").config.max_bytes, 131_072);
-}
-
-#[tokio::test]
-async fn a_drain_tells_what_waits() {
-    let Story {
-        mut server,
-        nats: _nats,
-        mut told,
-    } = tell(&[KEPT, ("attach.events.always", r#"["session-closed"]"#)]).await;
-    let _tab = Tab::listen(&server, "test-alice", None).await;
-    let id = server.notify("test-alice", "one").await;
-    server.terminate().await;
-    let closed = told.next("session-closed").await;
-    assert_eq!(
-        fields(&closed, &["user", "reason"]),
-        [&json!("test-alice"), &json!("draining")]
-    );
-    let stored = told.all("stored").await;
-    assert_eq!((stored.len(), &stored[0]["id"]), (1, &json!(id)));
-    assert_eq!(stream(&told).await.cached_info().state.messages, 1);
-}
-
-#[tokio::test]
-async fn without_jetstream_the_start_says_so() {
-    let lines = "accounts { plain { users: [{ user: plain, password: plain }] } }\nno_auth_user: plain";
-    let nats = Nats::with(lines).await;
-    let data = crate::harness::tempdir();
-    let (servers, data) = (
-        format!("nats.servers=[\"{}\"]", nats.url()),
-        format!("app.data={}", data.path().display()),
-    );
-    let kinds = format!("{}={}", KEPT.0, KEPT.1);
-    let mut arguments = vec![
-        "--set",
-        "app.listen=127.0.0.1:0",
-        "--set",
-        "telemetry.listen=127.0.0.1:0",
-    ];
-    for setting in [
-        &*servers,
-        &data,
-        &kinds,
-        "attach.enabled=true",
-        "nats.request_timeout_ms=500",
-    ] {
-        arguments.extend(["--set", setting]);
-    }
-    let ended = Server::program(&arguments);
-    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
-    assert!(!ended.status.success());
-    assert!(
-        said.contains("attach.events.stream.kinds needs JetStream, which the NATS server does not serve"),
-        "{said}"
-    );
 }

@@ -2,8 +2,11 @@
 
 use quick_notify::lifecycle::wall_clock;
 use serde_json::json;
+use sqlx::ConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
 
 use super::events::{Story, Told, tell};
+use crate::harness::servers::Nats;
 use crate::harness::{Cluster, Server, Tab, eventually};
 
 const WANTED: (&str, &str) = ("attach.events.always", r#"["unreached"]"#);
@@ -54,7 +57,7 @@ async fn who_is_not_there_is_told_of_once_and_who_is_or_has_confirmed_is_not() {
     // The next one shows that all before it were looked at.
     let next = server.notify("test-away", "next").await;
     assert_eq!(told.next("unreached").await["id"], *next);
-    let all = told.all("unreached").await;
+    let all = told.all("unreached");
     assert_eq!(all.len(), 2, "not {held}: {all:?}");
 }
 
@@ -77,7 +80,7 @@ async fn what_was_old_before_anybody_listened_is_not_told() {
     server.restart().await;
     let fresh = server.notify("test-away", "fresh").await;
     assert_eq!(told.next("unreached").await["id"], *fresh);
-    assert_eq!(told.all("unreached").await.len(), 1);
+    assert_eq!(told.all("unreached").len(), 1);
     drop(nats);
 }
 
@@ -109,6 +112,37 @@ async fn a_killed_node_loses_none() {
     }
 }
 
+/// One row says that it comes from tomorrow; another one was stored hours late, by a record that was away.
+#[tokio::test]
+async fn a_row_of_another_time_is_told_and_holds_up_nobody() {
+    let nats = Nats::start().await;
+    let servers = format!("[\"{}\"]", nats.url());
+    let settings = [("attach.enabled", "true"), ("nats.servers", &*servers), SOON, OFTEN];
+    let mut server = Server::alone(&settings).await;
+    let mut told = Told::of(&server).await;
+    let ahead = server.notify("test-away", "tomorrow").await;
+    let next = server.notify("test-away", "next").await;
+    server.terminate().await;
+    shift(&server, &ahead, 86_400_000).await;
+    server.set(WANTED.0, WANTED.1);
+    server.restart().await;
+    for id in [&ahead, &next] {
+        assert_eq!(told.next("unreached").await["id"], **id);
+    }
+    let late = server.notify("test-away", "late").await;
+    shift(&server, &late, -7_200_000).await;
+    assert_eq!(told.next("unreached").await["id"], *late);
+}
+
+/// Changes when it was created.
+async fn shift(server: &Server, id: &str, by: i64) {
+    let options = SqliteConnectOptions::new().filename(server.data().join("record.db"));
+    let mut record = options.connect().await.expect("the record");
+    let shift = sqlx::query("update notify_log set created = created + ? where id = ?");
+    let shifted = shift.bind(by).bind(id).execute(&mut record).await.expect("a change");
+    assert_eq!(shifted.rows_affected(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn of_three_nodes_one_tells_and_none_while_the_roll_is_away() {
     let settings = [
@@ -136,7 +170,7 @@ async fn of_three_nodes_one_tells_and_none_while_the_roll_is_away() {
     while told.events.len() < ids.len() {
         told.next("unreached").await;
     }
-    let mut heard: Vec<_> = told.all("unreached").await;
+    let mut heard: Vec<_> = told.all("unreached");
     heard.sort_by_key(|event| event["id"].as_str().expect("an id").to_owned());
     let heard: Vec<_> = heard.iter().map(|event| event["id"].as_str().expect("an id")).collect();
     assert_eq!(heard, ids, "each once, and not what its receiver holds");
@@ -145,11 +179,7 @@ async fn of_three_nodes_one_tells_and_none_while_the_roll_is_away() {
     let later = publish(&cluster.nodes[2].server, 60..70).await;
     let begun = wall_clock();
     eventually("it would be time", async || wall_clock() > begun + 1_500).await;
-    assert_eq!(
-        told.all("unreached").await.len(),
-        ids.len(),
-        "nobody can say who is here"
-    );
+    assert_eq!(told.all("unreached").len(), ids.len(), "nobody can say who is here");
     cluster.redis.restart().await;
     for id in &later {
         while !told.events.iter().any(|event| event["id"] == **id) {
