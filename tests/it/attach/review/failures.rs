@@ -231,3 +231,22 @@ async fn the_drain_does_not_wait_for_a_plugin() {
     server.restart().await;
     eventually("it", async || inbox(&server, "test1").await == ["x"]).await;
 }
+
+/// Nor for its answer, however long it may take.
+#[tokio::test]
+async fn the_drain_does_not_wait_for_an_answer() {
+    let nats = Nats::start().await;
+    let censor = (
+        "attach.plugins.censor",
+        r#"{hooks=["review"],on_failure="retry",deadline_ms=60000}"#,
+    );
+    let mut server = beside(&nats, &[censor, ("attach.hooks.deadline_most_ms", "60000")]).await;
+    let censor = Plugin::named("censor").hook("review", |_| Reply::Silence);
+    let censor = censor.start(&nats).await;
+    server.sees("censor", "attached").await;
+    server.notify("test1", "x").await;
+    eventually("a question", async || !censor.questions().is_empty()).await;
+    let begun = std::time::Instant::now();
+    assert_eq!(server.terminate().await, Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
