@@ -30,9 +30,9 @@ pub async fn disable(
         .admin(&headers, ("disabling a plugin", "disable plugins"))?
         .to_owned();
     let office = office(&api, &name)?;
-    let decision = in_time(&api, office.decisions.disable(&name, &by)).await?;
+    let (revision, decision) = in_time(&api, office.decisions.disable(&name, &by)).await?;
     // The other nodes hear it; this one need not wait for that.
-    office.roster.decided(&name, Some(decision.clone()));
+    office.roster.decided(&name, revision, Some(decision.clone()));
     Ok(Json(
         json!({"name": name, "disabled": decision, "plugin": office.roster.about(&name)}),
     ))
@@ -43,10 +43,10 @@ pub async fn enable(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, Failure> {
-    api.admin(&headers, ("enabling a plugin", "enable plugins"))?;
+    let by = api.admin(&headers, ("enabling a plugin", "enable plugins"))?.to_owned();
     let office = office(&api, &name)?;
-    in_time(&api, office.decisions.enable(&name)).await?;
-    office.roster.decided(&name, None);
+    let (revision, decision) = in_time(&api, office.decisions.enable(&name, &by)).await?;
+    office.roster.decided(&name, revision, Some(decision));
     Ok(Json(
         json!({"name": name, "disabled": null, "plugin": office.roster.about(&name)}),
     ))

@@ -20,6 +20,8 @@ pub struct Config {
     pub max_instances: usize,
     /// Plugins that are there and may not attach, shown so that somebody allows them; further ones are not shown.
     pub max_strangers: usize,
+    /// NATS servers that keep what operators decide about plugins.
+    pub replicas: usize,
     pub hooks: Hooks,
     pub events: Events,
     /// Who may attach, by the name of the NATS service.
@@ -41,8 +43,9 @@ pub struct Allowed {
     pub commands: BTreeSet<String>,
     /// Receivers whose notifications it may review, such as `group:*`; empty: all.
     pub receivers: Vec<Pattern>,
-    /// Whether its hooks fail while it is not there, also before it was ever seen. Else nobody asks it then.
-    pub required: bool,
+    /// Whether its hooks fail while it is not there, also before it was ever seen. Else nobody asks it then. See [`Allowed::is_required`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub required: Option<bool>,
     /// What a failure means. Where neither this nor the plugin says it: `reject` for `subscribe`, so that no topic opens by a failure, else `pass`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<OnFailure>,
@@ -125,6 +128,7 @@ impl Default for Config {
             lease_ms: 5_000,
             max_instances: 64,
             max_strangers: 32,
+            replicas: 1,
             hooks: Hooks::default(),
             events: Events::default(),
             plugins: BTreeMap::new(),
@@ -189,6 +193,7 @@ impl Config {
             ("lease_ms", self.lease_ms, 100, 600_000),
             ("max_instances", self.max_instances as u64, 1, 1_000),
             ("max_strangers", self.max_strangers as u64, 0, 1_000),
+            ("replicas", self.replicas as u64, 1, 5),
             ("hooks.deadline_ms", hooks.deadline_ms, 1, 60_000),
             ("hooks.deadline_most_ms", hooks.deadline_most_ms, 1, 60_000),
             ("hooks.in_flight", hooks.in_flight as u64, 1, 10_000),
@@ -311,6 +316,13 @@ impl Config {
 }
 
 impl Allowed {
+    /// Whether its absence is a failure. Who says here that a failure rejects or waits doesn't mean that everything passes while the plugin is gone:
+    /// that has to be said, by `required = false`.
+    pub fn is_required(&self) -> bool {
+        let minds = matches!(self.on_failure, Some(OnFailure::Reject | OnFailure::Retry));
+        self.required.unwrap_or(minds && !self.hooks.is_empty())
+    }
+
     fn problems(&self, name: &str, deadline_most_ms: u64) -> Vec<(String, String)> {
         let mut problems = Vec::new();
         if !is_name(name) {
@@ -336,7 +348,7 @@ impl Allowed {
             let reason = format!("must lie between 1 and attach.hooks.deadline_most_ms, which is {deadline_most_ms}");
             problems.push((".deadline_ms".into(), reason));
         }
-        if self.on_failure == Some(OnFailure::Pass) && self.required && self.hooks.is_empty() {
+        if self.required == Some(true) && self.hooks.is_empty() {
             problems.push((".required".into(), "is for plugins that serve hooks".into()));
         }
         problems

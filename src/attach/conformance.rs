@@ -77,7 +77,7 @@ pub async fn examine(client: &Client, plan: &Plan, mut tell: impl FnMut(&Finding
                 client,
                 hook,
                 subject: subjects::hook(&plan.prefix, &plan.plugin, hook.name()),
-                deadline: descriptor.deadline_ms.map_or(plan.deadline, Duration::from_millis),
+                deadline: granted(&descriptor, plan),
                 descriptor: &descriptor,
             };
             exam.run(&plan.samples, &mut tell).await;
@@ -171,12 +171,43 @@ async fn attached(client: &Client, plan: &Plan, tell: &mut impl FnMut(Finding)) 
         "attachable",
         format!("hooks: {}; events: {}", list(hooks), list(events)),
     ));
+    advise(&descriptor, tell);
     if let Some(hook) = plan.hook.filter(|hook| !descriptor.hooks.contains(hook)) {
         let mend = "add an endpoint by the hook's name, on PREFIX.hook.NAME.HOOK, in a queue group";
         tell(Finding::wrong(Some(hook), "served", "it has no such endpoint", mend));
         return None;
     }
     Some(descriptor)
+}
+
+/// As a server with the defaults does it.
+fn granted(descriptor: &Descriptor, plan: &Plan) -> Duration {
+    let most = config::Hooks::default().deadline_most_ms;
+    let asked = descriptor
+        .deadline_ms
+        .map(|asked| Duration::from_millis(asked.min(most)));
+    asked.unwrap_or(plan.deadline)
+}
+
+/// What is no mistake, and perhaps not what was meant.
+fn advise(descriptor: &Descriptor, tell: &mut impl FnMut(Finding)) {
+    if !descriptor.unknown.is_empty() {
+        let seen = format!("unknown keys: {}", descriptor.unknown.join(", "));
+        let mend = "servers ignore them; `quick-notify plugins schema metadata` has those that they know";
+        tell(Finding {
+            mend,
+            ..Finding::right(None, "metadata-keys", seen)
+        });
+    }
+    let most = config::Hooks::default().deadline_most_ms;
+    if let Some(asked) = descriptor.deadline_ms.filter(|asked| *asked > most) {
+        let seen = format!("it asks for {asked} ms, and is tried with {most} ms");
+        let mend = "servers grant no more than that, unless their attach.hooks.deadline_most_ms says so";
+        tell(Finding {
+            mend,
+            ..Finding::right(None, "deadline", seen)
+        });
+    }
 }
 
 /// A configuration that allows whatever it says.
@@ -208,6 +239,12 @@ enum Heard {
 
 const MEND_ERRORS: &str = "answer with a service error (respond_error, or an exception that the library makes one of): a server waits for \
     its deadline otherwise, and its author looks for the reason in vain";
+
+const MEND_VERSION: &str = "look at `v` before all else, and answer a service error to any other than 1: a later version may mean something \
+    else by the same fields";
+
+const MEND_LATE: &str = "answer sooner, or ask for more time by the metadata's deadline-ms; where a library ends a handler by an exception, \
+    see that an error is answered; the account needs allow_responses";
 
 impl Exam<'_> {
     async fn run(&self, samples: &[Value], tell: &mut impl FnMut(Finding)) {
@@ -304,9 +341,12 @@ impl Exam<'_> {
         let wrong: Vec<_> = tried.iter().filter_map(|tried| tried.as_ref().err()).collect();
         match wrong.first() {
             None => Finding::right(Some(self.hook), sample.check, format!("{AT_ONCE} questions")),
-            Some((seen, _)) => {
+            Some((seen, mend)) => {
                 let seen = format!("{} of {AT_ONCE}: {seen}", wrong.len());
-                let mend = "answer several at a time, or start more instances: they share the work";
+                let mend = match *mend {
+                    MEND_LATE => "answer several at a time, or start more instances: they share the work",
+                    other => other,
+                };
                 Finding::wrong(Some(self.hook), sample.check, seen, mend)
             }
         }
@@ -323,7 +363,11 @@ impl Exam<'_> {
                 hook,
                 check,
                 excerpt(&format!("it answers as to a good question: {answer}")),
-                MEND_ERRORS,
+                if check == "wrong-version" {
+                    MEND_VERSION
+                } else {
+                    MEND_ERRORS
+                },
             ),
             Err((seen, _)) => Finding::wrong(hook, check, seen, MEND_ERRORS),
         }
@@ -348,9 +392,7 @@ impl Exam<'_> {
             }
             Ok(Err(error)) => return Err((error.to_string(), "look at the NATS server and its permissions")),
             Err(_) => {
-                let mend = "answer sooner, or ask for more time by the metadata's deadline-ms; where a library ends a handler by an exception, \
-                    see that an error is answered; the account needs allow_responses";
-                return Err((format!("no answer within {} ms", limit.as_millis()), mend));
+                return Err((format!("no answer within {} ms", limit.as_millis()), MEND_LATE));
             }
         };
         let most = config::Hooks::default().max_reply;

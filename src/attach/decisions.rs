@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream;
-use async_nats::jetstream::kv::{self, Entry, Operation, Store};
+use async_nats::jetstream::kv::{self, Entry, Operation, Store, UpdateErrorKind};
 use futures_util::StreamExt;
 
 use super::report::Decision;
@@ -31,40 +31,68 @@ impl Decisions {
     pub async fn open(nats: &Nats, replicas: usize) -> Result<Self, Unkept> {
         let bucket = subjects::plugins_bucket(&nats.prefix);
         let jetstream = jetstream::new(nats.client.clone());
-        if let Ok(store) = jetstream.get_key_value(&bucket).await {
-            return Ok(Self(store));
-        }
+        let found = jetstream.get_key_value(&bucket).await.ok();
         let config = kv::Config {
             bucket,
             history: 1,
             num_replicas: replicas,
             ..kv::Config::default()
         };
-        let store = jetstream.create_or_update_key_value(config).await.map_err(unkept)?;
-        Ok(Self(store))
-    }
-
-    /// What is decided about `name`.
-    pub async fn about(&self, name: &str) -> Result<Option<Decision>, Unkept> {
-        let value = self.0.get(name).await.map_err(unkept)?;
-        Ok(value.and_then(|value| serde_json::from_slice(&value).ok()))
-    }
-
-    /// Disables it on every node, in the name of `by`; returns when that is kept.
-    pub async fn disable(&self, name: &str, by: &str) -> Result<Decision, Unkept> {
-        let decision = Decision {
-            disabled: true,
-            by: by.to_owned(),
-            at: wall_clock(),
+        let Some(store) = found else {
+            let store = jetstream.create_or_update_key_value(config).await.map_err(unkept)?;
+            return Ok(Self(store));
         };
-        let value = serde_json::to_vec(&decision).expect("a decision is JSON");
-        self.0.put(name, value.into()).await.map_err(unkept)?;
-        Ok(decision)
+        let kept = store.status().await.map_err(unkept)?.info.config.num_replicas;
+        if kept == replicas {
+            return Ok(Self(store));
+        }
+        // One that is kept by fewer is as true; servers may be away that it needs.
+        Ok(Self(match jetstream.create_or_update_key_value(config).await {
+            Ok(store) => store,
+            Err(error) => {
+                events::plugin_decisions_not_replicated(replicas, &error);
+                store
+            }
+        }))
     }
 
-    /// Enables it again, on every node.
-    pub async fn enable(&self, name: &str) -> Result<(), Unkept> {
-        self.0.delete(name).await.map_err(unkept)
+    /// What is decided about `name`, and the revision of that.
+    pub async fn about(&self, name: &str) -> Result<Option<(u64, Option<Decision>)>, Unkept> {
+        let entry = self.0.entry(name).await.map_err(unkept)?;
+        Ok(entry.map(|entry| (entry.revision, read(&entry))))
+    }
+
+    /// Disables it on every node, in the name of `by`; returns when that is kept. Where it is disabled already, it stays so by whoever did it first.
+    pub async fn disable(&self, name: &str, by: &str) -> Result<(u64, Decision), Unkept> {
+        self.decide(name, true, by).await
+    }
+
+    /// Enables it again, on every node, in the name of `by`.
+    pub async fn enable(&self, name: &str, by: &str) -> Result<(u64, Decision), Unkept> {
+        self.decide(name, false, by).await
+    }
+
+    async fn decide(&self, name: &str, disabled: bool, by: &str) -> Result<(u64, Decision), Unkept> {
+        // Others may decide at the same time: whoever was later looks again.
+        loop {
+            let entry = self.0.entry(name).await.map_err(unkept)?;
+            let revision = entry.as_ref().map_or(0, |entry| entry.revision);
+            let before = entry.filter(|entry| entry.operation == Operation::Put);
+            let before = before.and_then(|entry| serde_json::from_slice::<Decision>(&entry.value).ok());
+            // What is so already is said again, as it was: what was read may be old, and only who writes behind it knows that it isn't.
+            let before = before.filter(|before| before.disabled == disabled);
+            let decision = before.unwrap_or_else(|| Decision {
+                disabled,
+                by: by.to_owned(),
+                at: wall_clock(),
+            });
+            let value = serde_json::to_vec(&decision).expect("a decision is JSON");
+            match self.0.update(name, value.into(), revision).await {
+                Ok(revision) => return Ok((revision, decision)),
+                Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => {}
+                Err(error) => return Err(unkept(error)),
+            }
+        }
     }
 
     /// Tells the roster what is decided, until the drain.
@@ -84,15 +112,28 @@ impl Decisions {
     async fn hear(&self, roster: &Roster, backoff: &mut Backoff) -> Result<(), Unkept> {
         // What is decided by now comes first.
         let mut watch = self.0.watch_with_history(">").await.map_err(unkept)?;
+        roster.decisions_begin();
         while let Some(entry) = watch.next().await {
             let entry: Entry = entry.map_err(unkept)?;
             *backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
-            let decision = match entry.operation {
-                Operation::Put => serde_json::from_slice(&entry.value).ok(),
-                Operation::Delete | Operation::Purge => None,
-            };
-            roster.decided(&entry.key, decision);
+            roster.decided(&entry.key, entry.revision, read(&entry));
         }
         Ok(())
     }
+}
+
+/// What an entry says. One that can't be read disables: that is what decisions are for, and it is seen.
+fn read(entry: &Entry) -> Option<Decision> {
+    if entry.operation != Operation::Put {
+        return None;
+    }
+    let decision = serde_json::from_slice(&entry.value).unwrap_or_else(|error| {
+        events::plugin_decision_unreadable(&entry.key, &error);
+        Decision {
+            disabled: true,
+            by: "a decision that can't be read".into(),
+            at: entry.created.unix_timestamp() * 1_000,
+        }
+    });
+    Some(decision)
 }

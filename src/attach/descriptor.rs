@@ -7,20 +7,20 @@ use std::collections::{BTreeSet, HashMap};
 
 use semver::Version;
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use super::config::{Allowed, is_name};
 use super::line::excerpt;
+use super::metadata::Metadata;
 use super::protocol::{Happening, Hook, MARK, OnFailure, Pattern, VERSION};
 use crate::subjects;
 
 /// Octets of an answer; a service that says more of itself is none of ours.
 pub const MOST_OCTETS: usize = 65_536;
-/// Octets of one value of the metadata.
-const MOST_VALUE: usize = 4_096;
 /// Octets of a version; build numbers included, nobody needs more.
 const MOST_VERSION: usize = 64;
-/// Commands of a stranger that are told.
-const MOST_COMMANDS: usize = 32;
+/// Commands and receivers of a stranger that are told.
+const MOST_WISHES: usize = 32;
 
 /// One instance of a plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +37,10 @@ pub struct Descriptor {
     pub max_batch: Option<usize>,
     pub commands: BTreeSet<String>,
     pub events: BTreeSet<Happening>,
+    /// What it offers or asks for besides, and the configuration doesn't allow.
+    pub left_out: Vec<Unfit>,
+    /// Keys of its metadata that mean nothing.
+    pub unknown: Vec<String>,
 }
 
 /// Why an instance may not attach as it is. Both are sentences, without their end.
@@ -47,7 +51,7 @@ pub struct Unfit {
     pub mend: String,
 }
 
-fn unfit<T>(reason: impl Into<String>, mend: impl Into<String>) -> Result<T, Unfit> {
+pub(super) fn unfit<T>(reason: impl Into<String>, mend: impl Into<String>) -> Result<T, Unfit> {
     Err(Unfit {
         reason: reason.into(),
         mend: mend.into(),
@@ -76,7 +80,7 @@ struct Info {
     #[serde(default, deserialize_with = "or_null")]
     description: String,
     #[serde(default, deserialize_with = "or_null")]
-    metadata: HashMap<String, String>,
+    metadata: HashMap<String, Value>,
     #[serde(default, deserialize_with = "or_null")]
     endpoints: Vec<Endpoint>,
 }
@@ -106,15 +110,23 @@ pub fn read(payload: &[u8]) -> Option<Answered> {
         name: info.name.clone(),
         id,
         version: excerpt(&info.version).chars().take(32).collect(),
-        protocol: info.metadata.get(MARK).map(|version| excerpt(version)),
+        protocol: info.metadata.get(MARK).map(|version| match version.as_str() {
+            Some(version) => excerpt(version),
+            None => excerpt(&version.to_string()),
+        }),
         info,
     })
 }
 
 impl Answered {
-    /// Whether it may do what it says that it does.
+    /// What of what it says that it does it may do. What the configuration doesn't allow is left out, so that a plugin that can do more than before
+    /// still serves the nodes that don't know of it; one that may do nothing is unfit.
     pub fn describe(&self, prefix: &str, allowed: &Allowed) -> Result<Descriptor, Unfit> {
         let (info, name) = (&self.info, &self.info.name);
+        let metadata = Metadata(&info.metadata);
+        if self.protocol.is_some() {
+            metadata.are_texts()?;
+        }
         self.speaks()?;
         let Some(version) = (info.version.len() <= MOST_VERSION)
             .then(|| Version::parse(&info.version).ok())
@@ -125,13 +137,26 @@ impl Answered {
                 "give the service a version such as 1.0.0",
             );
         };
-        let mut hooks = BTreeSet::new();
+        let (mut hooks, mut offered, mut left_out) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+        let mut leave_out = |what: String, table: &str, word: &str, other: &str| {
+            left_out.push(Unfit {
+                reason: format!("{what}, which attach.plugins.{name}.{table} does not allow"),
+                mend: format!("add \"{word}\" to attach.plugins.{name}.{table}, or take {other}"),
+            });
+        };
         for endpoint in &info.endpoints {
             let Some(hook) = Hook::of(&endpoint.name) else {
                 continue;
             };
             let subject = subjects::hook(prefix, name, hook.name());
             let word = hook.name();
+            let is_first = offered.insert(hook);
+            if !allowed.hooks.contains(&hook) {
+                if is_first {
+                    leave_out(format!("it serves {word}"), "hooks", word, "the endpoint away");
+                }
+                continue;
+            }
             if endpoint.subject != subject {
                 let heard = excerpt(&endpoint.subject);
                 return unfit(
@@ -145,32 +170,28 @@ impl Answered {
                     format!("give the endpoint {word} a queue group; q is what the libraries take by themselves"),
                 );
             }
-            if !allowed.hooks.contains(&hook) {
-                return unfit(
-                    format!("it serves {word}, which attach.plugins.{name}.hooks does not allow"),
-                    format!("add \"{word}\" to attach.plugins.{name}.hooks, or take the endpoint away"),
-                );
-            }
             hooks.insert(hook);
         }
-        let metadata = Metadata(&info.metadata);
-        let commands: BTreeSet<String> = metadata.words("commands")?.map(str::to_owned).collect();
-        if let Some(command) = commands.iter().find(|command| !allowed.commands.contains(*command)) {
-            let command = excerpt(command);
-            return unfit(
-                format!("it serves the command {command}, which attach.plugins.{name}.commands does not allow"),
-                format!(
-                    "add \"{command}\" to attach.plugins.{name}.commands, or take it out of the metadata's commands"
-                ),
-            );
-        }
-        if hooks.contains(&Hook::Command) == commands.is_empty() {
+        let named: BTreeSet<&str> = metadata.words("commands")?.collect();
+        if offered.contains(&Hook::Command) == named.is_empty() {
             return unfit(
                 "the endpoint `command` and the metadata's `commands` go together",
                 "name what the endpoint serves in the metadata: `commands` = \"typing\"",
             );
         }
-        let mut events = BTreeSet::new();
+        let (commands, others): (BTreeSet<&str>, BTreeSet<&str>) = named
+            .into_iter()
+            .partition(|command| allowed.commands.contains(*command));
+        if hooks.contains(&Hook::Command) {
+            for command in others.into_iter().take(MOST_WISHES).map(excerpt) {
+                let what = format!("it serves the command {command}");
+                leave_out(what, "commands", &command, "it out of the metadata's commands");
+            }
+            if commands.is_empty() {
+                hooks.remove(&Hook::Command);
+            }
+        }
+        let (mut events, mut asked) = (BTreeSet::new(), BTreeSet::new());
         for word in metadata.words("events")? {
             let Some(happening) = Happening::of(word) else {
                 let known = Happening::ALL.map(Happening::name).join(" ");
@@ -180,15 +201,17 @@ impl Answered {
                     "name only those in the metadata's events",
                 );
             };
-            if !allowed.events.contains(&happening) {
-                return unfit(
-                    format!("it asks for the event {word}, which attach.plugins.{name}.events does not allow"),
-                    format!("add \"{word}\" to attach.plugins.{name}.events, or take it out of the metadata's events"),
-                );
+            if allowed.events.contains(&happening) {
+                events.insert(happening);
+            } else if asked.insert(happening) {
+                let what = format!("it asks for the event {word}");
+                leave_out(what, "events", word, "it out of the metadata's events");
             }
-            events.insert(happening);
         }
         if hooks.is_empty() && events.is_empty() {
+            if let Some(first) = left_out.into_iter().next() {
+                return Err(first);
+            }
             return unfit(
                 "it has no endpoint named as a hook, and asks for no events",
                 format!("add an endpoint such as review on {prefix}.hook.{name}.review, or `events` to the metadata"),
@@ -216,8 +239,10 @@ impl Answered {
             receivers: Pattern::list(metadata.value("receivers")?.unwrap_or_default()),
             types: Pattern::list(metadata.value("types")?.unwrap_or_default()),
             max_batch: metadata.number("max-batch", 1, 10_000)?.map(|batch| batch as usize),
-            commands,
+            commands: commands.into_iter().map(str::to_owned).collect(),
             events,
+            left_out,
+            unknown: metadata.unknown(),
         })
     }
 
@@ -241,27 +266,36 @@ impl Answered {
             let words: Vec<_> = words.into_iter().map(|word| format!("\"{word}\"")).collect();
             words.join(", ")
         };
-        let words = |name: &str| {
-            let words = self.info.metadata.get(name).map(|words| words.split_whitespace());
-            words.into_iter().flatten()
+        let metadata = Metadata(&self.info.metadata);
+        let words = |name: &str| metadata.text(name).unwrap_or_default().split_whitespace();
+        let offered: BTreeSet<Hook> = {
+            let endpoints = self.info.endpoints.iter();
+            endpoints.filter_map(|endpoint| Hook::of(&endpoint.name)).collect()
         };
-        let endpoints = self.info.endpoints.iter();
-        let hooks = endpoints
-            .filter_map(|endpoint| Hook::of(&endpoint.name))
-            .map(Hook::name);
+        // What belongs to a hook means nothing without it; and the hook `command` needs commands.
+        let of_hook = |hook: Hook, name: &str| {
+            words(name).filter({
+                let offers = offered.contains(&hook);
+                move |_| offers
+            })
+        };
+        let is_plain = |word: &&str| !word.contains(['"', '\\']) && excerpt(word) == **word;
+        let commands: BTreeSet<&str> = of_hook(Hook::Command, "commands")
+            .filter(|word| is_name(word))
+            .take(MOST_WISHES)
+            .collect();
+        let receivers = of_hook(Hook::Review, "receivers").filter(is_plain);
+        let hooks = offered
+            .iter()
+            .filter(|hook| **hook != Hook::Command || !commands.is_empty());
         let lists = [
-            ("hooks", hooks.collect()),
+            ("hooks", hooks.map(|hook| hook.name()).collect()),
+            ("receivers", receivers.take(MOST_WISHES).collect()),
             (
                 "events",
                 words("events").filter_map(Happening::of).map(Happening::name).collect(),
             ),
-            (
-                "commands",
-                words("commands")
-                    .filter(|word| is_name(word))
-                    .take(MOST_COMMANDS)
-                    .collect(),
-            ),
+            ("commands", commands),
         ];
         let mut wishes = format!("[attach.plugins.{}]", self.name);
         for (list, words) in lists {
@@ -271,39 +305,5 @@ impl Answered {
             }
         }
         wishes
-    }
-}
-
-struct Metadata<'a>(&'a HashMap<String, String>);
-
-impl<'a> Metadata<'a> {
-    fn value(&self, name: &str) -> Result<Option<&'a str>, Unfit> {
-        match self.0.get(name) {
-            Some(value) if value.len() > MOST_VALUE => unfit(
-                format!("its metadata's {name} has more than {MOST_VALUE} octets"),
-                "say less",
-            ),
-            value => Ok(value.map(|value| &**value)),
-        }
-    }
-
-    fn words(&self, name: &str) -> Result<impl Iterator<Item = &'a str> + use<'a>, Unfit> {
-        Ok(self.value(name)?.unwrap_or_default().split_whitespace())
-    }
-
-    fn number(&self, name: &str, least: u64, most: u64) -> Result<Option<u64>, Unfit> {
-        let Some(said) = self.value(name)? else {
-            return Ok(None);
-        };
-        match said.parse().ok().filter(|number| (least..=most).contains(number)) {
-            Some(number) => Ok(Some(number)),
-            None => {
-                let said = excerpt(said);
-                unfit(
-                    format!("its metadata's {name} is {said:?}; it must be a number from {least} to {most}"),
-                    "say such a number, as text, or leave it out",
-                )
-            }
-        }
     }
 }

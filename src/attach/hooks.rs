@@ -128,7 +128,7 @@ impl Allowed {
     pub(super) fn absent(&self, hook: Hook, config: &config::Hooks) -> Terms {
         Terms {
             standing: Standing::Absent {
-                required: self.required,
+                required: self.is_required(),
             },
             order: self.order.unwrap_or(DEFAULT_ORDER),
             deadline: Duration::from_millis(self.deadline_ms.unwrap_or(config.deadline_ms)),

@@ -15,6 +15,7 @@ pub mod events;
 pub mod hooks;
 pub mod line;
 pub mod look;
+mod metadata;
 pub mod protocol;
 pub mod report;
 pub mod review;
@@ -65,7 +66,7 @@ impl Attach {
                 office: None,
             });
         };
-        let decisions = Decisions::open(nats, config.events.stream.replicas).await?;
+        let decisions = Decisions::open(nats, config.replicas).await?;
         let hooks = Hooks::new(config, nats);
         let roster = Roster::new(config, nats, &hooks, {
             let events = events.clone();
@@ -73,7 +74,9 @@ impl Attach {
         });
         // Before anybody is asked: what an operator disabled stays so.
         for name in config.plugins.keys() {
-            roster.decided(name, decisions.about(name).await?);
+            if let Some((revision, decision)) = decisions.about(name).await? {
+                roster.decided(name, revision, decision);
+            }
         }
         roster.look().await;
         lifecycle.spawn_vital("roster", roster.clone().run(lifecycle.clone()));

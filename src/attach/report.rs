@@ -48,6 +48,9 @@ pub struct HookReport {
     pub instances: usize,
     pub order: u16,
     pub deadline_ms: u64,
+    /// What it asks for, where that is more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline_asked_ms: Option<u64>,
     pub on_failure: OnFailure,
     pub breaker: &'static str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -75,6 +78,12 @@ pub struct InstanceReport {
     /// And what to do about that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mend: Option<String>,
+    /// What else it offers or asks for, and why it is not used.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
+    /// Keys of its metadata that mean nothing, each with the one that was perhaps meant.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<String>,
 }
 
 /// A plugin that is there and may not attach.

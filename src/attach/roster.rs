@@ -19,7 +19,7 @@ use super::descriptor::{Answered, Descriptor, Unfit};
 use super::hooks::{DEFAULT_ORDER, Hooks, unsaid_on_failure};
 use super::line::{Line, Standing, Terms, excerpt};
 use super::look::{self, Heard};
-use super::protocol::{Failure, Happening, Hook, Pattern};
+use super::protocol::{Failure, Happening, Hook, OnFailure, Pattern};
 use super::report::{Decision, HookReport, InstanceReport, PluginReport, Report, StrangerReport};
 use crate::domain::time::EpochMs;
 use crate::lifecycle::{Lifecycle, wall_clock};
@@ -56,6 +56,8 @@ struct Plugin {
     /// By their ids.
     instances: BTreeMap<String, Instance>,
     disabled: Option<Decision>,
+    /// The revision of what was decided last.
+    decided: u64,
     was_attached: bool,
     /// Why answers of the last round were left out; what goes on is not logged anew.
     noise: BTreeSet<&'static str>,
@@ -117,17 +119,28 @@ impl Roster {
         self.0.config.plugins.contains_key(name)
     }
 
-    /// Follows an operator's decision about `name`, or that there is none any more.
-    pub fn decided(&self, name: &str, decision: Option<Decision>) {
+    /// Follows an operator's decision about `name`, or that there is none any more. It is heard in more than one way, and the newest `revision` counts.
+    pub fn decided(&self, name: &str, revision: u64, decision: Option<Decision>) {
         let mut seen = self.seen();
         let Some(plugin) = seen.plugins.get_mut(name) else {
             return;
         };
+        if revision < plugin.decided {
+            return;
+        }
+        plugin.decided = revision;
         let decision = decision.filter(|decision| decision.disabled);
         if plugin.disabled != decision {
             events::plugin_decided(name, decision.as_ref().map(|decision| &*decision.by));
             plugin.disabled = decision;
             self.apply(&mut seen);
+        }
+    }
+
+    /// All decisions are told anew: they may count from 1 again, where the bucket was made anew.
+    pub fn decisions_begin(&self) {
+        for plugin in self.seen().plugins.values_mut() {
+            plugin.decided = 0;
         }
     }
 
@@ -201,7 +214,24 @@ impl Roster {
         if known.is_none() && plugin.instances.len() >= self.0.config.max_instances {
             return false;
         }
-        match (&said, known.as_ref().map(|instance| &instance.said)) {
+        let before = known.map(|instance| &instance.said);
+        if let Ok(descriptor) = &said {
+            let left_out = before
+                .and_then(|said| said.as_ref().ok())
+                .map(|before| &before.left_out);
+            for unfit in &descriptor.left_out {
+                if left_out.is_none_or(|before| !before.contains(unfit)) {
+                    events::plugin_left_out(name, id, &unfit.reason, &unfit.mend);
+                }
+            }
+            let minds = descriptor.on_failure.filter(|minds| *minds != OnFailure::Pass);
+            if let (None, Some(minds), None, None) = (before, minds, allowed.on_failure, allowed.required)
+                && !descriptor.hooks.is_empty()
+            {
+                events::plugin_passed_when_absent(name, id, minds.name());
+            }
+        }
+        match (&said, before) {
             (Ok(_), None) => events::plugin_instance_came(name, id, &answered.version),
             (Err(unfit), said) if said != Some(&Err(unfit.clone())) => {
                 events::plugin_refused(name, id, &unfit.reason, &unfit.mend);
@@ -284,20 +314,18 @@ impl Roster {
     fn terms(&self, line: &Line, allowed: &Allowed, plugin: &Plugin) -> Terms {
         let config = &self.0.config.hooks;
         let absent = allowed.absent(line.hook, config);
-        let serving = || plugin.good().filter(|descriptor| descriptor.hooks.contains(&line.hook));
         if plugin.disabled.is_some() {
             return Terms {
                 standing: Standing::Disabled,
                 ..absent
             };
         }
-        let newest = serving().max_by(|one, other| (&one.version, &other.id).cmp(&(&other.version, &one.id)));
-        let Some(newest) = newest else {
+        let Some(newest) = plugin.newest(line.hook) else {
             return absent;
         };
         let deadline = allowed.deadline_ms.or(newest.deadline_ms).unwrap_or(config.deadline_ms);
         Terms {
-            standing: Standing::Attached(serving().count()),
+            standing: Standing::Attached(plugin.serving(line.hook).count()),
             order: allowed.order.or(newest.order).unwrap_or(DEFAULT_ORDER),
             deadline: Duration::from_millis(deadline.min(config.deadline_most_ms)),
             on_failure: allowed
@@ -333,10 +361,14 @@ impl Roster {
     }
 
     fn reported(&self, name: &str, plugin: &Plugin) -> PluginReport {
+        let allowed = &self.0.config.plugins[name];
         let lines = self.0.hooks.lines().iter().filter(|line| *line.plugin == *name);
         let shown = |pattern: &Pattern| excerpt(&pattern.to_string());
         let hooks = lines.map(|line| {
             let terms = line.terms();
+            let deadline_ms = terms.deadline.as_millis() as u64;
+            let asked = plugin.newest(line.hook).and_then(|newest| newest.deadline_ms);
+            let asked = asked.filter(|asked| *asked > deadline_ms && allowed.deadline_ms.is_none());
             HookReport {
                 hook: line.hook.name(),
                 subject: line.subject.clone(),
@@ -345,7 +377,8 @@ impl Roster {
                     Standing::Absent { .. } | Standing::Disabled => 0,
                 },
                 order: terms.order,
-                deadline_ms: terms.deadline.as_millis() as u64,
+                deadline_ms,
+                deadline_asked_ms: asked.filter(|_| matches!(terms.standing, Standing::Attached(_))),
                 on_failure: terms.on_failure,
                 breaker: line.breaker().name(),
                 receivers: terms.receivers.iter().map(shown).collect(),
@@ -364,6 +397,11 @@ impl Roster {
             silent_ms: instance.heard.elapsed().as_millis() as u64,
             refused: instance.said.as_ref().err().map(|unfit| unfit.reason.clone()),
             mend: instance.said.as_ref().err().map(|unfit| unfit.mend.clone()),
+            left_out: instance.good().map_or_else(Vec::new, |good| {
+                let said = good.left_out.iter();
+                said.map(|unfit| format!("{}: {}", unfit.reason, unfit.mend)).collect()
+            }),
+            unknown: instance.good().map_or_else(Vec::new, |good| good.unknown.clone()),
         });
         PluginReport {
             name: name.to_owned(),
@@ -375,7 +413,7 @@ impl Roster {
             },
             description: newest.map(|newest| newest.description.clone()).unwrap_or_default(),
             version: newest.map(|newest| newest.version.to_string()),
-            required: self.0.config.plugins[name].required,
+            required: allowed.is_required(),
             disabled: plugin.disabled.clone(),
             hooks: hooks.collect(),
             events: events.into_iter().map(Happening::name).collect(),
@@ -393,8 +431,22 @@ const LONGEST_LOOK: Duration = Duration::from_millis(500);
 
 impl Plugin {
     fn good(&self) -> impl Iterator<Item = &Descriptor> {
-        self.instances
-            .values()
-            .filter_map(|instance| instance.said.as_ref().ok())
+        self.instances.values().filter_map(Instance::good)
+    }
+
+    fn serving(&self, hook: Hook) -> impl Iterator<Item = &Descriptor> {
+        self.good().filter(move |descriptor| descriptor.hooks.contains(&hook))
+    }
+
+    /// The one whose terms count for a hook.
+    fn newest(&self, hook: Hook) -> Option<&Descriptor> {
+        self.serving(hook)
+            .max_by(|one, other| (&one.version, &other.id).cmp(&(&other.version, &one.id)))
+    }
+}
+
+impl Instance {
+    fn good(&self) -> Option<&Descriptor> {
+        self.said.as_ref().ok()
     }
 }

@@ -341,6 +341,31 @@ pub fn plugin_refused(plugin: &str, id: &str, reason: &str, mend: &str) {
     tracing::warn!(plugin, id, reason, mend, "an instance of a plugin was refused");
 }
 
+/// An instance offers or asks for more than it may; the rest of it is used. Told once.
+pub fn plugin_left_out(plugin: &str, id: &str, reason: &str, mend: &str) {
+    tracing::warn!(plugin, id, reason, mend, "a part of what a plugin offers is left out");
+}
+
+/// An instance came that minds being passed by, and the configuration lets everything pass while it is away.
+pub fn plugin_passed_when_absent(plugin: &str, id: &str, on_failure: &'static str) {
+    tracing::warn!(
+        plugin,
+        id,
+        on_failure,
+        "a plugin's metadata says what its failure means, but while it is absent everything passes by it: say attach.plugins.{plugin}.required"
+    );
+}
+
+/// What is decided about a plugin can't be read; it counts as disabled.
+pub fn plugin_decision_unreadable(plugin: &str, error: &dyn std::fmt::Display) {
+    tracing::warn!(plugin, %error, "what is decided about a plugin can't be read, so it counts as disabled; enable it, or disable it anew");
+}
+
+/// The bucket of decisions is kept as it is, not as attach.replicas says.
+pub fn plugin_decisions_not_replicated(replicas: usize, error: &dyn std::fmt::Display) {
+    tracing::warn!(replicas, %error, "what is decided about plugins is not kept by as many servers as attach.replicas says");
+}
+
 /// A plugin is there that the configuration doesn't name.
 pub fn plugin_not_allowed(name: &str) {
     tracing::warn!(

@@ -63,6 +63,7 @@ impl Backing {
             format!("nats.servers={servers:?}"),
             "queue.adapter=jetstream".into(),
             format!("queue.jetstream.replicas={}", self.nats.len()),
+            format!("attach.replicas={}", self.nats.len()),
             "topic.adapter=redis".into(),
             format!("redis.servers={:?}", [self.redis.url()]),
             "store.adapter=postgres".into(),

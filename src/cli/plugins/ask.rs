@@ -59,6 +59,7 @@ pub struct Hook {
     pub instances: usize,
     pub order: u16,
     pub deadline_ms: u64,
+    pub deadline_asked_ms: Option<u64>,
     pub on_failure: String,
     pub breaker: String,
     pub receivers: Vec<String>,
@@ -91,6 +92,10 @@ pub struct Instance {
     pub silent_ms: u64,
     pub refused: Option<String>,
     pub mend: Option<String>,
+    #[serde(default)]
+    pub left_out: Vec<String>,
+    #[serde(default)]
+    pub unknown: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]

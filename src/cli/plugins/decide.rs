@@ -30,6 +30,12 @@ pub fn disable(args: &DecideArgs) -> anyhow::Result<()> {
         let hook = &*hook.hook;
         println!("  {hook:12}  {}", without(hook));
     }
+    if plugin.required {
+        println!(
+            "  {:12}  so it is though it is required: only its absence is a failure",
+            "required"
+        );
+    }
     if !plugin.events.is_empty() {
         let events = plain(&plugin.events.join(" "));
         println!("  {:12}  {events}: not told for its sake any more", "events");

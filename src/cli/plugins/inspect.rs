@@ -107,6 +107,15 @@ fn of_instance(instance: &Instance, line: &mut impl FnMut(&str, String)) {
     if let Some(mend) = &instance.mend {
         line("  to mend it", plain(mend));
     }
+    for left_out in &instance.left_out {
+        line("  left out", plain(left_out));
+    }
+    if !instance.unknown.is_empty() {
+        line(
+            "  not known",
+            format!("in its metadata: {}", plain(&instance.unknown.join(", "))),
+        );
+    }
 }
 
 fn of_hook(hook: &Hook, line: &mut impl FnMut(&str, String)) {
@@ -121,7 +130,11 @@ fn of_hook(hook: &Hook, line: &mut impl FnMut(&str, String)) {
         ),
     );
     line("  order", hook.order.to_string());
-    line("  deadline", millis(hook.deadline_ms as f64));
+    let asked = hook.deadline_asked_ms.map(|asked| format!(" (asked for {asked} ms)"));
+    line(
+        "  deadline",
+        millis(hook.deadline_ms as f64) + &asked.unwrap_or_default(),
+    );
     line("  on failure", plain(&hook.on_failure));
     for (name, words) in [
         ("  receivers", &hook.receivers),

@@ -51,7 +51,7 @@ fn rows(plugin: &Plugin) -> Vec<Vec<String>> {
     let version = plugin.version.as_deref().unwrap_or("-");
     let who = [
         plain(&plugin.name),
-        plugin.state.clone(),
+        state(plugin),
         plain(version),
         plugin.instances.len().to_string(),
     ];
@@ -85,6 +85,11 @@ fn rows(plugin: &Plugin) -> Vec<Vec<String>> {
     rows.into_iter()
         .map(|row| who.take().unwrap_or_else(again).into_iter().chain(row).collect())
         .collect()
+}
+
+fn state(plugin: &Plugin) -> String {
+    let required = if plugin.required { ", required" } else { "" };
+    format!("{}{required}", plain(&plugin.state))
 }
 
 /// Columns as wide as what stands in them; what stands last in its line takes no part in that.

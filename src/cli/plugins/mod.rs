@@ -39,7 +39,7 @@ pub fn plugins(said: &Configuration, args: &PluginsArgs) -> anyhow::Result<()> {
         Verb::Schema(args) => schema::schema(said, args),
         Verb::Test(args) => test::test(said, args),
         _ if !said.is_empty() => {
-            bail!("list, inspect, disable and enable take no configuration, only the server's URL")
+            bail!("list, inspect, disable and enable take no configuration: which server to ask is said with --url URL")
         }
         Verb::List(args) => list::list(args),
         Verb::Inspect(args) => inspect::inspect(args),

@@ -167,6 +167,15 @@ async fn what_can_not_be_read_or_is_for_others_is_counted_and_nobody_attaches_by
     }
     *said.lock().expect("no panic") = long.to_string().into_bytes();
     server.sees("censor", "refused").await;
+    // Some libraries let numbers through.
+    let mut number = info("censor", "x");
+    number["metadata"]["order"] = json!(7);
+    *said.lock().expect("no panic") = number.to_string().into_bytes();
+    eventually("it is told why", async || {
+        let censor = server.plugin("censor").await.to_string();
+        censor.contains("metadata's order is 7; the values of metadata are texts")
+    })
+    .await;
     let text = server.get("/api/plugins", &[]).await.text;
     assert!(text.len() < 4_000, "{} octets", text.len());
     // What a library may leave out, and an id that a terminal would act on.

@@ -82,12 +82,12 @@ async fn what_is_wrong_with_an_instance_is_said() {
         (passes().says("order", "first"), "order is \"first\""),
         (passes().says("on-failure", "explode"), "say pass, reject or retry"),
         (
-            passes().says("events", "stored"),
+            plugin().says("events", "stored"),
             "attach.plugins.censor.events does not allow",
         ),
         (passes().says("events", "exploded"), "there are: accepted stored"),
         (plugin(), "has no endpoint named as a hook"),
-        (passes().says("commands", "echo"), "commands does not allow"),
+        (passes().says("commands", "echo"), "go together"),
         (passes().unsaid("quick-notify"), "so it is no plugin"),
     ];
     for (recipe, reason) in wrong {
@@ -104,6 +104,38 @@ async fn what_is_wrong_with_an_instance_is_said() {
         drop(plugin);
         server.sees("censor", "absent").await;
     }
+}
+
+/// As while a new version of it is rolled out, before the nodes' configuration is.
+#[tokio::test]
+async fn what_is_not_allowed_is_left_out_and_the_rest_serves() {
+    let nats = Nats::start().await;
+    let server = beside(&nats, &[ALLOWED]).await;
+    let _plugin = passes()
+        .hook("command", |_| Reply::Silence)
+        .hook("subscribe", |_| Reply::Silence)
+        .says("commands", "echo")
+        .says("events", "unreached stored")
+        .says("on_failure", "reject")
+        .says("deadline-ms", "30000")
+        .start(&nats)
+        .await;
+    server.sees("censor", "attached").await;
+    let seen = server.plugin("censor").await;
+    assert_eq!(seen["events"], json!(["unreached"]));
+    assert_eq!(seen["hooks"][0]["instances"], 1);
+    assert_eq!(seen["hooks"][0]["deadline_ms"], 5_000);
+    assert_eq!(seen["hooks"][0]["deadline_asked_ms"], 30_000);
+    let left_out = seen["instances"][0]["left_out"].to_string();
+    for what in ["serves command,", "serves subscribe,", "the event stored,"] {
+        assert!(left_out.contains(what), "{left_out}");
+    }
+    assert_eq!(
+        seen["instances"][0]["unknown"],
+        json!(["on_failure (perhaps on-failure?)"])
+    );
+    let told = server.log().matches("a part of what a plugin offers").count();
+    assert_eq!(told, 3, "once each");
 }
 
 #[tokio::test]
@@ -137,6 +169,13 @@ async fn a_disabled_plugin_stays_so_on_all_nodes_and_after_a_restart() {
     for server in [&one, &other] {
         server.sees("censor", "disabled").await;
     }
+    // Once more, by whomever: the first decision stays.
+    let again = other.post("/api/plugins/censor/disable", &[], "").await;
+    assert_eq!(
+        (again.status, &again.json()["disabled"]),
+        (200, &answer.json()["disabled"])
+    );
+    assert_eq!(one.log().matches("a plugin is disabled").count(), 1);
     one.terminate().await;
     one.restart().await;
     assert_eq!(

@@ -138,7 +138,18 @@ async fn list_and_inspect_tell_who_is_attached_and_what_became_of_the_questions(
     assert_eq!(cells[2], ["is told: unreached"]);
     assert_eq!(
         cells[3],
-        ["groups", "absent", "-", "0", "review", "100", "closed", "0", "0", "-"]
+        [
+            "groups",
+            "absent, required",
+            "-",
+            "0",
+            "review",
+            "100",
+            "closed",
+            "0",
+            "0",
+            "-"
+        ]
     );
     let starts: Vec<_> = out.lines().map(|line| line.find("review")).collect();
     assert_eq!(

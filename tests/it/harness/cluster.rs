@@ -42,7 +42,7 @@ impl Cluster {
     /// Three nodes, three NATS servers, streams in three copies.
     pub async fn replicated(settings: &[(&str, &str)]) -> Self {
         let nats = NatsCluster::start().await;
-        let replicas = [("queue.jetstream.replicas", "3")];
+        let replicas = [("queue.jetstream.replicas", "3"), ("attach.replicas", "3")];
         Self::on(NatsServers::Three(nats), &[&replicas, settings].concat()).await
     }
 

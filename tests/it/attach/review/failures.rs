@@ -145,7 +145,10 @@ async fn a_plugin_that_need_not_be_there_holds_nothing_once_it_is_gone() {
     let nats = Nats::start().await;
     let server = beside(
         &nats,
-        &[("attach.plugins.censor", r#"{hooks=["review"],on_failure="retry"}"#)],
+        &[(
+            "attach.plugins.censor",
+            r#"{hooks=["review"],on_failure="retry",required=false}"#,
+        )],
     )
     .await;
     assert_eq!(
@@ -210,6 +213,18 @@ async fn what_waits_for_a_hook_that_is_left_alone_does_not_spin() {
     assert_eq!(censor.questions().len(), 2);
     let tried = server.metric("quick_notify_review_retried_total").await;
     assert!((2.0..=8.0).contains(&tried), "50, 100, 200, 400, 800 ms: {tried}");
+}
+
+/// The table says that a failure waits, and so nothing passes while the plugin was never there.
+#[tokio::test]
+async fn a_table_that_says_what_a_failure_means_makes_the_plugin_required() {
+    let nats = Nats::start().await;
+    let table = ("attach.plugins.censor", r#"{hooks=["review"],on_failure="reject"}"#);
+    let server = beside(&nats, &[table]).await;
+    assert_eq!(server.plugin("censor").await["required"], true);
+    let answer = stored(&server, json!({"receiver": "test1", "data": "1"})).await;
+    assert_eq!(answer.status, 422, "{}", answer.text);
+    assert!(inbox(&server, "test1").await.is_empty());
 }
 
 /// A node that stops while it holds something leaves it to the next one.
