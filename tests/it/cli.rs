@@ -170,7 +170,7 @@ fn what_was_typed_wrongly_is_explained() {
         (
             &["--set", "app.listen=x", "plugins", "list"],
             1,
-            "list, inspect, disable and enable take no configuration, only the server's URL",
+            "list, inspect, disable and enable take no configuration: which server to ask is said with --url URL",
         ),
         (
             &["plugins", "disable", "../../api/sessions/revoke"],
